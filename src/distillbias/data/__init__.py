@@ -1,0 +1,1 @@
+"""Bytes to arrays: where the data sets live, how they are read and checked. Knows files, never models."""

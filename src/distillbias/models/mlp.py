@@ -1,0 +1,50 @@
+"""The multi-layer perceptron of the vision case (paper, Appendix F; sizes and order from the authors' `ff_mnist4`)."""
+
+from dataclasses import dataclass
+from math import prod
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from distillbias.models.output import Dropout, Output, batch_norm
+from distillbias.tasks.task import Spec
+
+
+@dataclass(frozen=True)
+class MLPConfig:
+    """784 - 512 - 128 - 32 - 10: 473,386 trainable parameters."""
+
+    widths: tuple[int, ...] = (512, 128, 32)
+    dropout: float = 0.1
+
+    @property
+    def name(self) -> str:
+        return "MLP"
+
+    def build(self, spec: Spec) -> nn.Module:
+        return MLP(spec, self.widths, self.dropout)
+
+
+class MLP(nn.Module):
+    """Flatten, then [linear, ReLU, batch norm, dropout] a width, then a linear answer.
+
+    The norm follows the ReLU here; in the CNN it precedes it. `penultimate` is the last hidden
+    layer after norm and dropout, 32-d at the paper's sizes.
+    """
+
+    def __init__(self, spec: Spec, widths: tuple[int, ...], dropout: float):
+        super().__init__()
+        sizes = (prod(spec.shape), *widths)
+        self.hidden = nn.ModuleList(
+            nn.Sequential(nn.Linear(before, after), nn.ReLU(), batch_norm(nn.BatchNorm1d, after), Dropout(dropout))
+            for before, after in zip(sizes, widths, strict=False)
+        )
+        self.answer = nn.Linear(sizes[-1], spec.classes)
+
+    def forward(self, images: Float[Tensor, "batch row col"]) -> Output:
+        x = images.flatten(1)  # [batch, row * col]
+        hidden = {}
+        for depth, layer in enumerate(self.hidden):
+            x = layer(x)
+            hidden[f"hidden{depth}"] = x
+        return Output(self.answer(x), {**hidden, "penultimate": x})

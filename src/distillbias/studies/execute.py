@@ -1,0 +1,232 @@
+"""One run, from its value to its record: build, train, evaluate, write."""
+
+import platform
+import resource
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from distillbias.errors import RunError
+from distillbias.evaluation.calibration import expected_calibration_error, paper_calibration_error
+from distillbias.evaluation.metrics import accuracy, negative_log_likelihood, softmax
+from distillbias.evaluation.predict import predict, sample_rows
+from distillbias.models.output import give_stream, initialise, parameter_count
+from distillbias.studies.run import Run, to_json
+from distillbias.studies.store import Store, write_json, write_predictions, write_whole
+from distillbias.tasks.task import Examples, Splits, Task
+from distillbias.training.batching import ResidentData, Signal
+from distillbias.training.loop import train
+from distillbias.training.objectives import Objective, from_labels, from_teacher
+from distillbias.training.seeds import stream
+from distillbias.training.teacher import cached_signal, live_signal, weights_fingerprint
+
+SAMPLE = 1000  # examples that representations are compared on (paper, Appendix B)
+SAMPLE_SEED = 0
+# The stages of a training path as shares of the run: the authors' checkpoints after epochs 1, 2, 3, 5, ... of 400
+# (paper-facts F7.7), and the initial weights, which they did not keep. So paths of any length align.
+STAGES = tuple(epoch / 400 for epoch in (0, 1, 2, 3, 5, 9, 17, 33, 65, 129, 257, 400))
+
+Report = Callable[[dict[str, Any]], None]
+Weights = dict[str, Tensor]
+
+
+@lru_cache(maxsize=2)
+def load_splits(task: Task, data: Path | None) -> Splits:
+    """The examples of a task; kept, because a worker's runs share them."""
+    return task.load(data)
+
+
+def build(run: Run, device: str = "cpu") -> nn.Module:
+    """The run's model with its initial weights, which model and trial alone decide."""
+    model = run.model.build(run.task.spec)
+    initialise(model, stream("weights", repr(run.model), run.trial))
+    return place(model, device)
+
+
+def place(model: nn.Module, device: str) -> nn.Module:
+    """On the device, convolutions channels-last: 1.2 times as fast on a CPU."""
+    return model.to(device, memory_format=torch.channels_last)
+
+
+def load_model(run: Run, store: Store, device: str = "cpu") -> nn.Module:
+    """The trained model of a finished run, in evaluation mode."""
+    model = run.model.build(run.task.spec)
+    model.load_state_dict(load_file(store.record(run).folder / "weights.safetensors"))
+    return place(model, device).eval()
+
+
+def execute(run: Run, store: Store, data: Path | None, device: str = "cpu", report: Report = lambda said: None) -> None:
+    """Train and evaluate `run` and write its record. Raises RunError if it cannot finish; then nothing is `done`."""
+    started = time.perf_counter()
+    splits = load_splits(run.task, data)
+    folder = store.start(run)
+    model = build(run, device)
+    objective, signal, taught_by = lesson(run, store, splits.train, device)
+    prepared = time.perf_counter()
+    losses, stages = fit(run, model, objective, signal, splits.train, report)
+    trained = time.perf_counter()
+    facts = {
+        "label": run.label,
+        "run": to_json(run),
+        "parameters": parameter_count(model),
+        "teacher": taught_by,
+        "weights": weights_fingerprint(model),
+        "train": _describe(splits.train),
+        "losses": losses,
+    }
+    facts |= evaluate_run(model, stages, splits, run, folder)
+    facts["seconds"] = {
+        "preparing": prepared - started,
+        "training": trained - prepared,
+        "evaluating": time.perf_counter() - trained,
+    }
+    facts["machine"] = machine(device)
+    write_json(folder / "record.json", facts)
+    store.finish(run)
+
+
+def lesson(
+    run: Run, store: Store, examples: Examples, device: str
+) -> tuple[Objective, Signal | None, dict[str, str] | None]:
+    """What the run learns from, its teacher's signal, and who the teacher is."""
+    taught = run.distillation
+    if taught is None:
+        return from_labels(), None, None
+    teacher = load_model(taught.teacher, store, device)
+    objective = from_teacher(taught.temperature, taught.weight, taught.factor, taught.penalty == "relative")
+    who = {"run": taught.teacher.name, "weights": weights_fingerprint(teacher), "mode": taught.teacher_mode}
+    if taught.teacher_mode == "train":
+        give_stream(teacher, stream("teacher dropout", run.name, device=device))
+        return objective, live_signal(teacher), who
+    path = store.signal_path(taught.teacher)
+    with store.lock(path.stem) if not path.exists() else nullcontext():
+        return objective, cached_signal(teacher, examples, path, write_whole), who
+
+
+def fit(
+    run: Run, model: nn.Module, objective: Objective, signal: Signal | None, examples: Examples, report: Report
+) -> tuple[list[float], list[Weights]]:
+    """Train; return the mean loss of each epoch and the weights at each stage. Reads the device once an epoch."""
+    recipe = run.recipe
+    device = next(model.parameters()).device
+    give_stream(model, stream("dropout", run.model.name, run.trial, run.repeat, device=device))
+    data = ResidentData(examples, device)
+    total = recipe.steps(len(data))
+    per_epoch = total // recipe.epochs
+    wanted = [round(share * total) for share in STAGES]  # in a very short run some fall on one step
+    stages = [_copy(model)] * wanted.count(0)
+    losses: list[float] = []
+    epoch_loss: list[Tensor] = []
+    order = lambda epoch: stream("order", run.task.name, run.trial, run.repeat, epoch)  # noqa: E731
+    batches = data.batches(recipe.epochs, recipe.batch, order, signal)
+    began = time.perf_counter()
+    for step in train(model, objective, batches, recipe, total):
+        epoch_loss.append(step.loss)
+        if step.done in wanted:
+            stages += [_copy(model)] * wanted.count(step.done)
+        if step.done % per_epoch == 0:
+            losses.append(_finite_mean(epoch_loss, step.done))
+            epoch_loss = []
+            seconds = time.perf_counter() - began
+            report({"epoch": len(losses), "epochs": recipe.epochs, "loss": losses[-1], "seconds": seconds})
+    return losses, stages
+
+
+def _finite_mean(losses: list[Tensor], step: int) -> float:
+    stacked = torch.stack(losses)
+    bad = (~stacked.isfinite()).nonzero()
+    if len(bad):
+        first = int(bad[0])
+        raise RunError(f"the loss became {stacked[first].item()} at step {step - len(losses) + first + 1}")
+    return stacked.double().mean().item()
+
+
+def _copy(model: nn.Module) -> Weights:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def evaluate_run(
+    model: nn.Module, stages: list[Weights], splits: Splits, run: Run, folder: Path
+) -> dict[str, Any]:
+    """Predict every test set once, write what analyses need, return the scores."""
+    sets = splits.tests | ({"validation": splits.validation} if len(splits.validation) else {})
+    logits, activations = {}, {}
+    for name, examples in sets.items():
+        logits[name], hidden = predict(model, examples)
+        if name in run.task.headline.values():
+            activations[f"final/{name}"] = hidden[sample_rows(examples, SAMPLE, SAMPLE_SEED)]
+    activations["stages"] = stage_activations(run, stages, splits)
+    write_predictions(folder / "predictions.parquet", sets, logits)
+    tensors = {name: torch.as_tensor(value) for name, value in activations.items()}
+    write_whole(folder / "activations.safetensors", lambda part: save_file(tensors, part))
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    write_whole(folder / "weights.safetensors", lambda part: save_file(weights, part))
+    return {
+        "scores": {name: scores(logits[name], examples.labels) for name, examples in sets.items()},
+        "tests": {name: _describe(examples) for name, examples in sets.items()},
+    }
+
+
+def stage_activations(run: Run, stages: list[Weights], splits: Splits) -> np.ndarray:
+    """[stages, sample, width] on the last test set of the headline (Translated, as Figure 1), in evaluation mode.
+
+    Each stage goes into the same fresh model, one after the other (T6), and only now: no test image was
+    looked at during training.
+    """
+    examples = splits.tests[list(run.task.headline.values())[-1]]
+    rows = sample_rows(examples, SAMPLE, SAMPLE_SEED)
+    model = place(run.model.build(run.task.spec), str(next(iter(stages[0].values())).device))
+    found = []
+    for weights in stages:
+        model.load_state_dict(weights)
+        found.append(predict(model, examples, rows)[1])
+    return np.stack(found)
+
+
+def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The scores of one set of examples; `paper_ece` has the authors' 1,000,000 bins (T1)."""
+    probabilities = softmax(logits)
+    return {
+        "n": len(labels),
+        "accuracy": accuracy(logits, labels),
+        "ece": expected_calibration_error(probabilities, labels, bins=15),
+        "paper_ece": paper_calibration_error(probabilities, labels),
+        "nll": negative_log_likelihood(logits, labels),
+    }
+
+
+def _describe(examples: Examples) -> dict[str, Any]:
+    return {
+        "n": len(examples),
+        "origin": examples.origin,
+        "fingerprint": examples.fingerprint,
+        "tags": examples.tags,
+    }
+
+
+def machine(device: str) -> dict[str, Any]:
+    """Where and with what a run was made; no part of its result."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,230 @@
+"""What is on disk. A run has a folder named by its hash; `done` is written last and names every file's checksum.
+
+    STORE/runs/<run>/record.json           the run, its scores, losses, seconds, provenance
+                     predictions.parquet   one row per example and test set: id, tags, label, logits
+                     activations.safetensors  penultimate activations of the fixed sample, and along training
+                     weights.safetensors   final weights
+                     done                  {file: sha256}; a folder without it is unfinished
+    STORE/signals/<teacher>-<mode>.safetensors
+    STORE/reports/<study>-<scale>/
+"""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.numpy import load_file
+
+from distillbias.errors import InputError
+from distillbias.studies.run import Run, from_json
+from distillbias.tasks.task import Examples
+
+DONE = "done"
+
+
+@contextmanager
+def clear_errors(place: Path) -> Iterator[None]:
+    """Turn what a disk can answer into one line: full, read-only, not a folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise InputError(f"the disk of {place} is full; what is finished is kept, make room and run again") from None
+        raise InputError(f"cannot write to {place}: {error.strerror}; choose another place with --store") from None
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write beside the place, flush, rename: a reader sees the whole file or none."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with clear_errors(path.parent):
+            write(part)
+            with part.open("rb") as written:
+                os.fsync(written.fileno())
+            part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_whole(path, lambda part: part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n"))
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One row per example of a test set."""
+
+    ids: np.ndarray  # [n]
+    labels: np.ndarray  # [n]
+    logits: np.ndarray  # [n, classes], float32
+    tags: dict[str, str | int]
+
+
+class Record:
+    """What a finished run left; files are read when asked for."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        return json.loads((self.folder / "record.json").read_text())
+
+    @cached_property
+    def run(self) -> Run:
+        return from_json(self.facts["run"])
+
+    def score(self, test: str, metric: str) -> float:
+        return self.facts["scores"][test][metric]
+
+    @cached_property
+    def _predictions(self) -> dict[str, Predictions]:
+        table = pq.read_table(self.folder / "predictions.parquet")
+        tests = np.asarray(table["test"].to_pylist())
+        logits = np.stack(table["logits"].combine_chunks().flatten().to_numpy().reshape(len(tests), -1))
+        ids, labels = table["id"].to_numpy(), table["label"].to_numpy().astype(np.int64)
+        found = {}
+        for test in dict.fromkeys(tests.tolist()):
+            rows = tests == test
+            tags = self.facts["tests"][test]["tags"]
+            found[test] = Predictions(ids[rows], labels[rows], logits[rows], tags)
+        return found
+
+    def predictions(self, test: str) -> Predictions:
+        return self._predictions[test]
+
+    @cached_property
+    def _activations(self) -> dict[str, np.ndarray]:
+        return load_file(self.folder / "activations.safetensors")
+
+    def activations(self, test: str) -> np.ndarray:
+        """Penultimate activations [sample, width] of the fixed sample, after training."""
+        return self._activations[f"final/{test}"]
+
+    def stages(self) -> np.ndarray:
+        """Penultimate activations [stages, sample, width] along training, from the initial weights on."""
+        return self._activations["stages"]
+
+    def weights(self) -> dict[str, np.ndarray]:
+        return load_file(self.folder / "weights.safetensors")
+
+
+class Store:
+    """The folder that holds every record; studies share it, so they share teachers."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        with clear_errors(root):
+            for part in ("runs", "signals", "reports"):
+                (root / part).mkdir(parents=True, exist_ok=True)
+            probe = root / f".writable.{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+
+    def folder(self, run: Run) -> Path:
+        return self.root / "runs" / run.name
+
+    def done(self, run: Run) -> bool:
+        return (self.folder(run) / DONE).exists()
+
+    def record(self, run: Run) -> Record:
+        if not self.done(run):
+            raise InputError(f"run {run.name} ({run.label}) is not finished in {self.root}")
+        return Record(self.folder(run))
+
+    def find(self, name: str) -> Record:
+        """The finished run whose name begins with `name`."""
+        folders = sorted(path.parent for path in (self.root / "runs").glob(f"*/{DONE}"))
+        found = [folder for folder in folders if name and folder.name.startswith(name)]
+        if len(found) != 1:
+            known = ", ".join(folder.name for folder in folders[:8]) + (", ..." if len(folders) > 8 else "")
+            raise InputError(f"{len(found)} runs begin with {name!r} in {self.root}; finished: {known or 'none'}")
+        return Record(found[0])
+
+    def start(self, run: Run) -> Path:
+        """An empty folder for a run; whatever an unfinished try left is gone."""
+        folder = self.folder(run)
+        with clear_errors(self.root):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        return folder
+
+    def finish(self, run: Run) -> None:
+        """Mark a run as done: the last thing written."""
+        folder = self.folder(run)
+        (folder / "progress.json").unlink(missing_ok=True)
+        sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+        write_json(folder / DONE, sums)
+
+    def damaged(self, run: Run) -> list[str]:
+        """Files of a finished run that are missing or are not what was written."""
+        folder = self.folder(run)
+        sums = json.loads((folder / DONE).read_text())
+        return [name for name, digest in sums.items() if not _same(folder / name, digest)]
+
+    def progress(self, run: Run) -> dict[str, Any] | None:
+        """What a run in progress last said of itself, or None."""
+        try:
+            return json.loads((self.folder(run) / "progress.json").read_text())
+        except (OSError, ValueError):
+            return None
+
+    def signal_path(self, teacher: Run) -> Path:
+        return self.root / "signals" / f"{teacher.name}-eval.safetensors"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the only command that trains in this store; the others are told who does."""
+        path = self.root / ".running.lock"
+        with clear_errors(self.root), path.open("a+") as held:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                held.seek(0)
+                who = held.read().strip()
+                raise InputError(f"process {who} already trains in {self.root}; wait, or choose another --store") from None
+            held.truncate(0)
+            held.write(str(os.getpid()))
+            held.flush()
+            yield
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Wait for the lock of this name; it goes with the process that holds it, however that ends."""
+        with clear_errors(self.root), (self.root / f".{name}.lock").open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield
+
+
+def _same(path: Path, digest: str) -> bool:
+    return path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
+
+
+def write_predictions(path: Path, tests: dict[str, Examples], logits: dict[str, np.ndarray]) -> None:
+    """One row per example and test set; the tags are columns, so that any tool can slice by them."""
+    tables = []
+    for name, examples in tests.items():
+        count, classes = logits[name].shape
+        flat = pa.array(logits[name].reshape(-1), pa.float32())
+        columns = {
+            "test": pa.array([name] * count).dictionary_encode(),
+            **{tag: pa.array([value] * count).dictionary_encode() for tag, value in examples.tags.items()},
+            "id": pa.array(examples.ids, pa.int32()),
+            "label": pa.array(examples.labels, pa.uint8()),
+            "logits": pa.FixedSizeListArray.from_arrays(flat, classes),
+        }
+        tables.append(pa.table(columns))
+    table = pa.concat_tables(tables).unify_dictionaries()
+    write_whole(path, lambda part: pq.write_table(table, part, compression="zstd"))

@@ -1,0 +1,65 @@
+"""The contract of a task: data in, examples with tags out. Read this file first.
+
+A task knows its data and what counts as right; it knows no model. Whatever a model must be told
+of the task is in its `Spec`; whatever a score may later be cut by is in the tags of its examples.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Spec:
+    """All that a model is told of its task."""
+
+    shape: tuple[int, ...]  # of one input: (28, 28) for an image
+    classes: int  # 10 digits
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """A set of examples. Rows of all members belong together; `ids` name an example whatever the row order.
+
+    `tags` are what scores can be sliced by, e.g. {"corruption": "scale", "severity": 3}; one value a set.
+    `origin` says in words where the examples came from, `fingerprint` is a hash of their bytes.
+    """
+
+    inputs: np.ndarray  # [n, *shape], uint8 for images
+    labels: np.ndarray  # [n], int64
+    ids: np.ndarray  # [n], int64
+    origin: str
+    fingerprint: str
+    tags: dict[str, str | int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class Splits(NamedTuple):
+    """`validation` is cut from the training set and may be empty; `tests` are touched once, at the end of a run."""
+
+    train: Examples
+    validation: Examples
+    tests: dict[str, Examples]
+
+
+class Task(Protocol):
+    """A task is a frozen dataclass: its fields decide the data, so they are part of a run's name."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def spec(self) -> Spec: ...
+
+    @property
+    def headline(self) -> dict[str, str]:
+        """The test sets of the headline table: {short name of the column: name of the test set}."""
+        ...
+
+    def load(self, data: Path | None) -> Splits:
+        """Read the examples; `data` is where data sets live (None: the default place)."""
+        ...

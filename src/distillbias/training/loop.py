@@ -1,0 +1,43 @@
+"""The only training loop. What differs between learning from labels and from a teacher is the objective passed in."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from distillbias.training.objectives import Batch, Objective
+from distillbias.training.recipe import Recipe, add_penalty_gradient, clip_each, make_optimizer, weight_matrices
+
+
+class Step(NamedTuple):
+    done: int  # steps taken so far, from 1
+    loss: Tensor  # mean of the objective over the batch, without penalties; on the device, unread
+
+
+def train(
+    model: nn.Module, objective: Objective, batches: Iterable[Batch], recipe: Recipe, total: int
+) -> Iterator[Step]:
+    """Yield after each update; stop when `batches` stops. `total` steps stretch the schedule.
+
+    Nothing here waits for the device: the caller reads losses when it wants to, checks that they are
+    finite, saves, logs and evaluates.
+    """
+    device = next(model.parameters()).device.type
+    optimizer = make_optimizer(model, recipe)
+    parameters, matrices = list(model.parameters()), weight_matrices(model)
+    l1, l2 = recipe.l1 * objective.penalty_scale, recipe.l2 * objective.penalty_scale
+    for step, batch in enumerate(batches):
+        model.train()  # the caller may have evaluated in between
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate * recipe.schedule.factor(step, total)
+        with torch.autocast(device, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            output = model(batch.inputs)
+        loss = objective.loss(output, batch).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        if l1 or l2:
+            add_penalty_gradient(matrices, l1, l2)
+        clip_each(parameters, recipe.clip)
+        optimizer.step()
+        yield Step(step + 1, loss.detach())

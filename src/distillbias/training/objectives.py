@@ -1,0 +1,51 @@
+"""What a run learns from: labels, or a teacher. The loop is the same for both."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from distillbias.models.output import Output
+from distillbias.training.distillation import Factor, kl_from_teacher, temperature_factor
+
+
+class Batch(NamedTuple):
+    inputs: Tensor  # [batch, *shape], float in [0, 1]
+    labels: Int[Tensor, " batch"]
+    signal: Float[Tensor, "batch classes"] | None  # the teacher's logits; None when there is no teacher
+
+
+@dataclass(frozen=True)
+class Objective:
+    """`loss` gives one value per example. `penalty_scale` multiplies the recipe's penalties."""
+
+    loss: Callable[[Output, Batch], Float[Tensor, " batch"]]
+    penalty_scale: float = 1.0
+
+
+def from_labels() -> Objective:
+    """Cross-entropy with the labels, in nats."""
+    return Objective(lambda output, batch: F.cross_entropy(output.logits.float(), batch.labels, reduction="none"))
+
+
+def from_teacher(temperature: float, weight: float, factor: Factor, relative_penalty: bool) -> Objective:
+    """weight * factor * KL(teacher || student) + (1 - weight) * cross-entropy with the labels.
+
+    At weight 1, "pure" distillation, no label is seen. With `relative_penalty` the penalties keep the
+    weight against the data term that they have in training on labels, whatever the temperature factor:
+    without it, factor `inv_tau2` at temperature 5 makes them count 625 times as much (paper-facts T5).
+    """
+
+    def loss(output: Output, batch: Batch) -> Tensor:
+        assert batch.signal is not None, "learning from a teacher needs its signal"
+        logits = output.logits.float()
+        taught = weight * kl_from_teacher(logits, batch.signal, temperature, factor)
+        if weight == 1:
+            return taught
+        return taught + (1 - weight) * F.cross_entropy(logits, batch.labels, reduction="none")
+
+    data_scale = weight * temperature_factor(factor, temperature) / temperature**2 + (1 - weight)
+    return Objective(loss, data_scale if relative_penalty else 1.0)

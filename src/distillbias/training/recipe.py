@@ -1,0 +1,134 @@
+"""How a run is trained, apart from what it learns from: optimiser, schedule, length, batch, penalties, precision."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import cos, pi
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from distillbias.errors import InputError
+
+
+class Schedule(Protocol):
+    """The learning rate as a factor of the recipe's rate, at `step` (from 0) of `total` steps."""
+
+    def factor(self, step: int, total: int) -> float: ...
+
+
+@dataclass(frozen=True)
+class ExponentialDecay:
+    """Linear warm-up, a hold, then decay**(steps since / period), continuously (paper-facts F5, "Exp-warm-up")."""
+
+    warmup: int = 0
+    hold: int = 0
+    period: int = 10_000
+    decay: float = 0.96
+
+    def factor(self, step: int, total: int) -> float:
+        if step < self.warmup:
+            return step / self.warmup
+        return self.decay ** (max(0, step - self.warmup - self.hold) / self.period)
+
+
+@dataclass(frozen=True)
+class CosineRestarts:
+    """Cosine from 1 to `floor` in `period` steps, then again, `longer` times as long and `lower` as high.
+
+    Loshchilov & Hutter 2017 as TensorFlow's CosineDecayRestarts has it (paper-facts F5).
+    """
+
+    period: int = 200_000
+    longer: float = 5.0
+    lower: float = 0.2
+    floor: float = 0.001
+
+    def factor(self, step: int, total: int) -> float:
+        length, height = float(self.period), 1.0
+        while step >= length:
+            step, length, height = int(step - length), length * self.longer, height * self.lower
+        return (1 - self.floor) * height * (1 + cos(pi * step / length)) / 2 + self.floor
+
+
+@dataclass(frozen=True)
+class WarmupCosine:
+    """Linear warm-up over a share of the run, then half a cosine down to zero at its end."""
+
+    warmup: float = 0.1
+
+    def factor(self, step: int, total: int) -> float:
+        peak = max(1, round(self.warmup * total))
+        if step < peak:
+            return (step + 1) / peak
+        return (1 + cos(pi * (step - peak) / max(1, total - peak))) / 2
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """`clip` bounds the gradient norm of each parameter tensor by itself, as Keras' clipnorm does (T17).
+
+    `l1`, `l2` weigh sum |w| and sum w**2 (no 1/2) over all weight matrices, biases and norms left out.
+    """
+
+    epochs: int
+    batch: int
+    rate: float
+    schedule: Schedule
+    optimizer: Literal["adam", "radam"] = "adam"
+    clip: float = 1.0
+    l1: float = 0.0
+    l2: float = 0.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise InputError(f"epochs is {self.epochs}; a run needs at least 1")
+        if self.batch < 2:
+            raise InputError(f"batch is {self.batch}; batch norm needs at least 2 examples")
+        if not self.rate > 0:
+            raise InputError(f"the learning rate is {self.rate}; it must be positive")
+
+    def steps(self, examples: int) -> int:
+        """Optimiser steps of the whole run: the examples left over by the last full batch of an epoch wait."""
+        per_epoch = examples // self.batch
+        if per_epoch == 0:
+            raise InputError(f"a batch of {self.batch} is more than the {examples} training examples; make it smaller")
+        return self.epochs * per_epoch
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Adam or RAdam with betas .9, .999 and epsilon 1e-8 (F5)."""
+    parameters = list(model.parameters())
+    if recipe.optimizer == "radam":
+        return torch.optim.RAdam(parameters, lr=recipe.rate, eps=1e-8, foreach=True)
+    return torch.optim.Adam(parameters, lr=recipe.rate, eps=1e-8, fused=True)
+
+
+def weight_matrices(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that penalties apply to."""
+    return [parameter for parameter in model.parameters() if parameter.ndim > 1]
+
+
+@torch.no_grad()
+def add_penalty_gradient(matrices: Sequence[nn.Parameter], l1: float, l2: float) -> None:
+    """Add the gradient of l1 * sum |w| + l2 * sum w**2 to the gradients, without a graph: l1 sign(w) + 2 l2 w."""
+    gradients = [_gradient(matrix) for matrix in matrices]
+    if l2:
+        torch._foreach_add_(gradients, [matrix.detach() for matrix in matrices], alpha=2 * l2)
+    if l1:
+        torch._foreach_add_(gradients, torch._foreach_sign([matrix.detach() for matrix in matrices]), alpha=l1)
+
+
+@torch.no_grad()
+def clip_each(parameters: Sequence[nn.Parameter], limit: float) -> None:
+    """Scale the gradient of each tensor down to norm `limit` if it is longer. Never waits for the device."""
+    gradients = [_gradient(parameter) for parameter in parameters]
+    norms = torch._foreach_norm(gradients)
+    scales = limit / torch.stack(norms).clamp(min=limit)
+    torch._foreach_mul_(gradients, list(scales.unbind()))
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    assert parameter.grad is not None, "penalty and clipping come after backward"
+    return parameter.grad
