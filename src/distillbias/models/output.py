@@ -1,7 +1,7 @@
 """What every model returns, and how weights get their first values."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,7 @@ class Output(NamedTuple):
     hidden: dict[str, Tensor]
 
 
+@runtime_checkable
 class ModelConfig(Protocol):
     """One architecture with its sizes: a frozen dataclass that builds a plain `nn.Module`."""
 

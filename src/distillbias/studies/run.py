@@ -14,6 +14,8 @@ from distillbias.tasks.vision import Vision
 from distillbias.training.distillation import Factor, temperature_factor
 from distillbias.training.recipe import CosineRestarts, ExponentialDecay, Recipe, WarmupCosine
 
+Penalty = Literal["relative", "absolute"]
+
 # A change of the code that changes results changes this, and so the name of every run.
 ENGINE = 1
 
@@ -33,7 +35,7 @@ class Distillation:
     weight: float = 1.0
     factor: Factor = "tau2"
     teacher_mode: Literal["eval", "train"] = "eval"
-    penalty: Literal["relative", "absolute"] = "relative"
+    penalty: Penalty = "relative"
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:

@@ -165,3 +165,15 @@ def _work(run: Run, root: Path, data: Path | None, device: str) -> None:
         _events.put((run.name, said))
 
     execute(run, store, data, device, report)
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is not there, before anything is trained."""
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        count = torch.cuda.device_count()
+        choices = ["cpu", *(f"cuda:{index}" for index in range(count))]
+        raise InputError(f"device {device!r} cannot be used; here it is one of {', '.join(choices)}") from error

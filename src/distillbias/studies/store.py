@@ -1,12 +1,12 @@
 """What is on disk. A run has a folder named by its hash; `done` is written last and names every file's checksum.
 
-    STORE/runs/<run>/record.json           the run, its scores, losses, seconds, provenance
-                     predictions.parquet   one row per example and test set: id, tags, label, logits
-                     activations.safetensors  penultimate activations of the fixed sample, and along training
-                     weights.safetensors   final weights
-                     done                  {file: sha256}; a folder without it is unfinished
-    STORE/signals/<teacher>-<mode>.safetensors
-    STORE/reports/<study>-<scale>/
+STORE/runs/<run>/record.json           the run, its scores, losses, seconds, provenance
+                 predictions.parquet   one row per example and test set: id, tags, label, logits
+                 activations.safetensors  penultimate activations of the fixed sample, and along training
+                 weights.safetensors   final weights
+                 done                  {file: sha256}; a folder without it is unfinished
+STORE/signals/<teacher>-<mode>.safetensors
+STORE/reports/<study>-<scale>/
 """
 
 import errno
@@ -41,7 +41,9 @@ def clear_errors(place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise InputError(f"the disk of {place} is full; what is finished is kept, make room and run again") from None
+            raise InputError(
+                f"the disk of {place} is full; what is finished is kept, make room and run again"
+            ) from None
         raise InputError(f"cannot write to {place}: {error.strerror}; choose another place with --store") from None
 
 
@@ -194,7 +196,9 @@ class Store:
             except BlockingIOError:
                 held.seek(0)
                 who = held.read().strip()
-                raise InputError(f"process {who} already trains in {self.root}; wait, or choose another --store") from None
+                raise InputError(
+                    f"process {who} already trains in {self.root}; wait, or choose another --store"
+                ) from None
             held.truncate(0)
             held.write(str(os.getpid()))
             held.flush()

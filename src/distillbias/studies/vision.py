@@ -9,7 +9,6 @@ Paper: section 3, Tables 5 and 6, Figures 1, 7, 8, 9, 11, 12, Appendix C and E.
 What differs between the scales is the `Setting`; the arms, the analyses and the report are the same.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -17,7 +16,7 @@ from distillbias.errors import InputError
 from distillbias.models.cnn import CNNConfig
 from distillbias.models.mlp import MLPConfig
 from distillbias.models.output import ModelConfig
-from distillbias.studies.run import Distillation, Run
+from distillbias.studies.run import Distillation, Penalty, Run
 from distillbias.studies.study import Arms, Study
 from distillbias.tasks.vision import Vision
 from distillbias.training.distillation import Factor
@@ -76,16 +75,23 @@ SETTINGS = {"demo": demo, "laptop": laptop, "paper": paper}
 TRIALS = {"demo": 4, "laptop": 4, "paper": 4}
 
 
-def study(scale: str, trials: int | None = None) -> Study:
-    """The declared study at one of three scales, with at least one trial."""
+def study(scale: str, trials: int | None = None, epochs: int | None = None) -> Study:
+    """The declared study at one of three scales; `epochs` sets the length of every run, for a quick look."""
     if scale not in SETTINGS:
         raise InputError(f"unknown scale {scale!r}; it is one of {', '.join(SETTINGS)}")
     trials = TRIALS[scale] if trials is None else trials
     if trials < 1:
         raise InputError(f"{trials} trials; a study needs at least 1")
     setting = SETTINGS[scale]()
+    if epochs is not None:
+        setting = replace(setting, labels=_long(setting.labels, epochs), taught=_long(setting.taught, epochs))
     arms = {**main_arms(setting, trials), **second_orders(setting, trials), **factor_arms(setting, trials)}
-    return Study("vision", scale, QUESTION, dict(sorted(arms.items(), key=lambda arm: _cost(arm[1][0]), reverse=True)))
+    longest_first = dict(sorted(arms.items(), key=lambda arm: _cost(arm[1][0]), reverse=True))
+    return Study("vision", scale if epochs is None else f"{scale}-{epochs}-epochs", QUESTION, longest_first)
+
+
+def _long(recipes: dict[str, Recipe], epochs: int) -> dict[str, Recipe]:
+    return {model: replace(recipe, epochs=epochs) for model, recipe in recipes.items()}
 
 
 def alone(setting: Setting, model: str, trial: int, repeat: int = 0) -> Run:
@@ -146,13 +152,11 @@ def no_penalty(arm: str) -> str:
 
 def _with_factor(run: Run, factor: Factor, penalty: bool) -> Run:
     assert run.distillation is not None
-    if not penalty:
-        run = _free(run)
-    if factor == "tau2":
-        return run
-    # without a penalty there is nothing to keep relative: one value, so that equal runs have one name
-    kept = "absolute" if penalty else "relative"
-    return replace(run, distillation=replace(run.distillation, factor=factor, penalty=kept))
+    if factor != "tau2":
+        # without a penalty there is nothing to keep relative: one value, so that equal runs have one name
+        kept: Penalty = "absolute" if penalty else "relative"
+        run = replace(run, distillation=replace(run.distillation, factor=factor, penalty=kept))
+    return run if penalty else _free(run)
 
 
 def _free(run: Run) -> Run:

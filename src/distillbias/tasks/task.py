@@ -6,7 +6,7 @@ of the task is in its `Spec`; whatever a score may later be cut by is in the tag
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -46,6 +46,7 @@ class Splits(NamedTuple):
     tests: dict[str, Examples]
 
 
+@runtime_checkable
 class Task(Protocol):
     """A task is a frozen dataclass: its fields decide the data, so they are part of a run's name."""
 
@@ -59,6 +60,8 @@ class Task(Protocol):
     def headline(self) -> dict[str, str]:
         """The test sets of the headline table: {short name of the column: name of the test set}."""
         ...
+
+    def __hash__(self) -> int: ...
 
     def load(self, data: Path | None) -> Splits:
         """Read the examples; `data` is where data sets live (None: the default place)."""

@@ -14,7 +14,7 @@ Logits = Float[Tensor, "batch classes"]
 Factor = Literal["tau2", "one", "inv_tau2"]
 
 
-def temperature_factor(factor: Factor, temperature: float) -> float:
+def temperature_factor(factor: str, temperature: float) -> float:
     """What the divergence is multiplied by: tau**2 (Hinton et al. 2015, section 2.1), 1 (the paper's equation 2),
     or 1 / tau**2 (the authors' code; paper-facts T5)."""
     if factor not in get_args(Factor):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import cos, pi
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from distillbias.errors import InputError
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """The learning rate as a factor of the recipe's rate, at `step` (from 0) of `total` steps."""
 

@@ -1,0 +1,229 @@
+"""The command line: parse, call, print. Everything heavy is imported by the command that needs it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distillbias.errors import InputError, RunError
+
+app = typer.Typer(
+    help="Does a teacher's inductive bias reach its student through distillation, or only its accuracy?\n\n"
+    "Start with: distillbias demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+data_app = typer.Typer(help="Data sets: where they are, how to get them.\n\nExample: distillbias data list")
+app.add_typer(data_app, name="data", no_args_is_help=True)
+
+StudyName = Annotated[str, typer.Argument(help="The study; `distillbias list` names them.")]
+Scale = Annotated[str, typer.Option(help="demo (minutes, embedded data), laptop (hours) or paper (one GPU).")]
+Trials = Annotated[int | None, typer.Option(help="Repetitions, each with its own seeds and teachers.")]
+Epochs = Annotated[int | None, typer.Option(help="Another length for every run: a quick look, not a result.")]
+Data = Annotated[Path | None, typer.Option(help="Where data sets live [default: $DISTILLBIAS_DATA or the cache].")]
+StoreAt = Annotated[Path, typer.Option(envvar="DISTILLBIAS_STORE", help="Where runs and reports are kept.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, or cuda:1.")]
+Workers = Annotated[int, typer.Option(help="Runs at once.")]
+Out = Annotated[Path | None, typer.Option(help="Folder of the report [default: STORE/reports/STUDY-SCALE].")]
+STORE = Path("store")
+
+
+@app.command()
+def demo(
+    trials: Trials = None, epochs: Epochs = None, workers: Workers = 2, store: StoreAt = STORE, out: Out = None
+) -> None:
+    """The whole vision case on embedded digits: train, distil, test, report. Minutes on two cores.
+
+    Example: distillbias demo
+    """
+    run("vision", "demo", trials, epochs, None, "cpu", workers, store, out)
+
+
+@app.command()
+def run(
+    study: StudyName,
+    scale: Scale = "demo",
+    trials: Trials = None,
+    epochs: Epochs = None,
+    data: Data = None,
+    device: Device = "cpu",
+    workers: Workers = 2,
+    store: StoreAt = STORE,
+    out: Out = None,
+) -> None:
+    """Train what is missing of a study, then report. Starting again goes on where it stopped.
+
+    Example: distillbias run vision --scale laptop --data ~/data
+    """
+    from rich.console import Console
+
+    from distillbias.studies.catalogue import find_study
+    from distillbias.studies.progress import Watcher
+    from distillbias.studies.runner import check_device, run_study
+    from distillbias.studies.store import Store
+
+    declared, kept, console = find_study(study, scale, trials, epochs), Store(store), Console()
+    check_device(device)
+    with Watcher(declared, kept, workers, console) as watcher:
+        failures = run_study(declared, kept, data, device, workers, watcher)
+    report(study, scale, trials, epochs, data, store, out)
+    if failures:
+        raise RunError(f"{len(failures)} of {len(declared.runs)} runs failed; the report shows the holes")
+
+
+@app.command()
+def report(
+    study: StudyName,
+    scale: Scale = "demo",
+    trials: Trials = None,
+    epochs: Epochs = None,
+    data: Data = None,
+    store: StoreAt = STORE,
+    out: Out = None,
+) -> None:
+    """Tables, figures and one HTML page from what is done; what is missing is shown as missing.
+
+    Example: distillbias report vision --scale laptop --out results/vision-laptop
+    """
+    from rich.console import Console
+
+    from distillbias.report.catalogue import write_report
+    from distillbias.studies.catalogue import find_study
+    from distillbias.studies.store import Store
+
+    kept, declared = Store(store), find_study(study, scale, trials, epochs)
+    written = write_report(declared, kept, data, out or kept.root / "reports" / declared.title)
+    console = Console()
+    console.print(written.headline)
+    console.print(f"report: {written.page}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def status(
+    study: StudyName, scale: Scale = "demo", trials: Trials = None, epochs: Epochs = None, store: StoreAt = STORE
+) -> None:
+    """What is done, running and missing, with times; also from another terminal while it runs.
+
+    Example: distillbias status vision --scale laptop
+    """
+    from rich.console import Console
+
+    from distillbias.studies.catalogue import find_study
+    from distillbias.studies.progress import status_table
+    from distillbias.studies.store import Store
+
+    Console().print(status_table(find_study(study, scale, trials, epochs), Store(store)))
+
+
+@app.command(name="list")
+def list_() -> None:
+    """Studies, models and tasks.
+
+    Example: distillbias list
+    """
+    from rich.console import Console
+
+    from distillbias.report.catalogue import catalogue_tables
+
+    for table in catalogue_tables():
+        Console().print(table)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[str, typer.Argument(help="The run's name or its beginning; the report lists them.")],
+    data: Annotated[Path, typer.Option(help="A .npz with images, labels and tags, or a folder (see below).")],
+    store: StoreAt = STORE,
+    device: Device = "cpu",
+) -> None:
+    """Score a trained run on other data, slice by slice.
+
+    DATA is a .npz file with `images` [n, 28, 28] and `labels` [n], every further array of length n a tag to
+    slice by; or a folder with test_images.npy and test_labels.npy, in it or in each of its sub-folders (the
+    layout of MNIST-C); or a folder with the idx files of a test set.
+
+    Example: distillbias evaluate 3f2a --data mnist_c
+    """
+    from rich.console import Console
+
+    from distillbias.studies.outside import score_outside, score_table
+    from distillbias.studies.store import Store
+
+    Console().print(score_table(score_outside(run, data, Store(store), device)))
+
+
+@data_app.command("list")
+def data_list(data: Data = None) -> None:
+    """The data sets, and which of them are here.
+
+    Example: distillbias data list
+    """
+    from distillbias.data.cache import available, home
+
+    place = home(data)
+    typer.echo(f"data sets in {place}")
+    for entry in available(place):
+        state = (
+            "complete" if entry.complete else (f"partial: {', '.join(entry.present)}" if entry.present else "not here")
+        )
+        typer.echo(f"  {entry.data_set.name}: {entry.data_set.description} [{state}]")
+
+
+@data_app.command("get")
+def data_get(name: Annotated[str, typer.Argument(help="mnist or mnist_c")], data: Data = None) -> None:
+    """Download a data set from its public mirrors and verify it.
+
+    Example: distillbias data get mnist
+    """
+    from distillbias.data.cache import download, home
+
+    def progress(file: str, read: int, total: int) -> None:
+        typer.echo(f"\r{file}: {read / 1e6:.1f} of {total / 1e6:.1f} MB", nl=read == total)
+
+    place = home(data)
+    download(name, place, progress=progress)
+    typer.echo(f"{name} is in {place}")
+
+
+@data_app.command("import")
+def data_import(
+    name: Annotated[str, typer.Argument(help="mnist or mnist_c")],
+    folder: Annotated[Path, typer.Argument(help="Where the files are.")],
+    data: Data = None,
+) -> None:
+    """Verify files you have and copy them to where data sets live.
+
+    Example: distillbias data import mnist ~/Downloads/mnist
+    """
+    from distillbias.data.cache import home, import_folder
+
+    for path in import_folder(name, folder, home(data)):
+        typer.echo(path)
+
+
+@data_app.command("verify")
+def data_verify(name: Annotated[str, typer.Argument(help="mnist or mnist_c")], data: Data = None) -> None:
+    """Check every file of a data set against what it must hold.
+
+    Example: distillbias data verify mnist
+    """
+    from distillbias.data.cache import home, verify
+
+    states = verify(name, home(data))
+    for status in states:
+        typer.echo(f"{status.state:8} {status.file}: {status.reason}")
+    if any(status.state != "ok" for status in states):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command; what a user did wrong, or a disk refused, is one line and status 1."""
+    try:
+        app()
+    except (InputError, RunError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        typer.echo("stopped; what is finished is kept, the same command goes on from there", err=True)
+        raise SystemExit(130) from None

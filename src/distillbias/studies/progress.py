@@ -1,0 +1,121 @@
+"""How a study shows itself: a live display on a terminal, a line for each finished run elsewhere, and `status`."""
+
+import time
+from collections import defaultdict
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from distillbias.studies.run import Run
+from distillbias.studies.runner import Event
+from distillbias.studies.store import Store
+from distillbias.studies.study import Study
+
+
+class Watcher:
+    """Follows a study while it runs: trials done, epochs of what is running, time left.
+
+    Time left = the epochs still to do, each at the mean seconds its model needed so far, over the workers.
+    """
+
+    def __init__(self, study: Study, store: Store, workers: int, console: Console):
+        self.console, self.workers = console, workers
+        self.left = {run.name: run for run in study.runs if not store.done(run)}
+        self.total = len(study.runs)
+        self.epochs_left = {name: run.recipe.epochs for name, run in self.left.items()}
+        self.pace: dict[tuple[str, bool], list[float]] = defaultdict(list)  # seconds an epoch, by model and lesson
+        self.bars: dict[str, TaskID] = {}
+        self.began = time.monotonic()
+        self.display = Progress(
+            TextColumn("{task.description}", justify="left"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}"),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.overall = self.display.add_task(study.title, total=self.total, unit="runs", note="")
+        self.display.update(self.overall, completed=self.total - len(self.left))
+
+    def __enter__(self) -> "Watcher":
+        if self.left:
+            self.display.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.display.stop()
+
+    def __call__(self, event: Event) -> None:
+        {"started": self._started, "epoch": self._epoch, "done": self._ended, "failed": self._ended}[event.kind](event)
+
+    def _started(self, event: Event) -> None:
+        run = event.run
+        self.bars[run.name] = self.display.add_task(run.label, total=run.recipe.epochs, unit="epochs", note="")
+
+    def _epoch(self, event: Event) -> None:
+        said = event.said
+        self.epochs_left[event.run.name] = said["epochs"] - said["epoch"]
+        self.pace[_kind(event.run)].append(said["seconds"] / said["epoch"])
+        self.display.update(self.bars[event.run.name], completed=said["epoch"], note=f"loss {said['loss']:.4f}")
+        self.display.update(self.overall, note=self._time_left())
+
+    def _ended(self, event: Event) -> None:
+        self.left.pop(event.run.name, None)
+        self.epochs_left.pop(event.run.name, None)
+        if event.run.name in self.bars:
+            self.display.remove_task(self.bars.pop(event.run.name))
+        done = self.total - len(self.left)
+        self.display.update(self.overall, completed=done, note=self._time_left())
+        if event.kind == "failed":
+            self.console.print(f"[red]failed[/red] {event.run.label}: {event.said['why']}", highlight=False)
+        elif not self.console.is_terminal:
+            elapsed = time.monotonic() - self.began
+            self.console.print(f"{done}/{self.total} runs  {event.run.label}  {duration(elapsed)}  {self._time_left()}")
+
+    def _time_left(self) -> str:
+        known = {kind: sum(paces) / len(paces) for kind, paces in self.pace.items()}
+        if not known:
+            return ""
+        slowest = max(known.values())
+        runs = [(self.left[name], epochs) for name, epochs in self.epochs_left.items()]
+        seconds = sum(epochs * known.get(_kind(run), slowest) for run, epochs in runs)
+        return f"about {duration(seconds / min(self.workers, max(1, len(runs))))} left"
+
+
+def _kind(run: Run) -> tuple[str, bool]:
+    return run.model.name, run.teacher is not None
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min 05 s`, `2 h 10 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def status_table(study: Study, store: Store) -> Table:
+    """What is done, running and missing, arm by arm, with times."""
+    table = Table(title=f"{study.title}: {sum(map(store.done, study.runs))} of {len(study.runs)} runs done")
+    for column in ("arm", "done", "running", "missing"):
+        table.add_column(column)
+    table.add_column("training time", justify="right")
+    for arm, runs in study.arms.items():
+        done = [run for run in runs if store.done(run)]
+        open_runs = [run for run in runs if not store.done(run)]
+        running = [(run, said) for run in open_runs if (said := store.progress(run))]
+        seconds = sum(sum(store.record(run).facts["seconds"].values()) for run in done)
+        table.add_row(
+            arm,
+            str(len(done)),
+            ", ".join(f"trial {run.trial}: epoch {said['epoch']} of {said['epochs']}" for run, said in running) or "0",
+            str(len(open_runs) - len(running)),
+            duration(seconds) if done else "",
+        )
+    return table
