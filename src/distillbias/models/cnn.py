@@ -56,10 +56,10 @@ class Stage(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "batch before row col"]) -> Float[Tensor, "batch maxout row_ col_"]:
-        x = F.relu(self.norm(self.maxout(self.convolution(x))))
+        x = self.norm(self.maxout(self.convolution(x)))
         if self.pool > 1:
             x = F.max_pool2d(x, self.pool)
-        return self.dropout(x)
+        return self.dropout(F.relu(x))  # after pooling: the same values from a quarter of the work
 
 
 class CNN(nn.Module):

@@ -60,6 +60,7 @@ __all__ = [
     "Reliability",
     "Saved",
     "TrainingPath",
+    "Values",
     "Venn",
     "draw_barrier_triangle",
     "draw_barriers",

@@ -143,7 +143,10 @@ def _start_worker(events: Any, parent: int, threads: int) -> None:
     _events = events
     import torch
 
+    from distillbias.studies.execute import commit
+
     torch.set_num_threads(threads)
+    commit()  # read now: the files may change while this process goes on with what it has loaded
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
 

@@ -1,0 +1,5 @@
+"""`python -m distillbias` is `distillbias`."""
+
+from distillbias.cli import main
+
+main()

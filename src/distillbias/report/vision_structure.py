@@ -1,0 +1,228 @@
+"""Sections on what models are like inside: representations (Figure 7), training paths (Figure 1), basins (8, 9)."""
+
+from itertools import combinations
+
+import numpy as np
+
+from distillbias.analysis.maps import embed
+from distillbias.analysis.similarity import Variant, similarity_matrix
+from distillbias.analysis.trajectory import joint_paths, path_alignment
+from distillbias.report import figures
+from distillbias.report.evidence import Evidence
+from distillbias.report.html import Section
+from distillbias.report.published import ARMS
+from distillbias.report.tables import Entry, Table
+from distillbias.report.writing import Gallery
+from distillbias.studies.basins import WEIGHTS, Line, line
+from distillbias.studies.execute import STAGES
+from distillbias.studies.vision import second
+
+SEED = 12345  # the authors' seed for their maps
+READINGS: dict[Variant, str] = {
+    "code": "as the authors' code: cosine between examples",
+    "text": "as the paper's text: dot product between examples",
+}
+
+
+def representations(evidence: Evidence, gallery: Gallery) -> Section:
+    """Figure 7, and the distances behind it, which mean more than the picture."""
+    tests = {"Scaled": evidence.headline["scaled"], "Translated": evidence.headline["translated"]}
+    names = [(arm, trial) for arm in ARMS for trial in evidence.records[arm]]
+    tables, pictures = [], []
+    for variant, reading in READINGS.items():
+        maps, columns = {}, {}
+        for title, test in tests.items():
+            activations = [evidence.records[arm][trial].activations(test) for arm, trial in names]
+            distances = 1 - similarity_matrix(activations, variant)
+            columns[title] = _mean_distances(distances, names)
+            if len(names) > 2:
+                scaled = embed(distances, SEED)
+                maps[title] = figures.PointMap([arm for arm, _ in names], scaled.points, scaled.stress)
+        tables.append(_distance_table(columns, variant, reading))
+        pictures.append(
+            gallery.add(
+                figures.draw_map(maps),
+                f"figure7-{variant}",
+                f"Figure 7, {reading}",
+                "Each point is a trained model; near means that 1,000 test examples lie alike in its penultimate "
+                "layer. Stress says how much the plane distorts: 0 is nothing.",
+            )
+        )
+    text = (
+        "Representations are compared by second-order similarity: which of 1,000 fixed test examples a model finds "
+        "alike, in its penultimate layer, in evaluation mode, as one matrix; distance is 1 minus similarity."
+    )
+    return Section("Representations", (text,), tuple(tables), tuple(pictures))
+
+
+PAIRS = (
+    ("CNN", "CNN"),
+    ("MLP", "MLP"),
+    ("CNN → MLP", "CNN → MLP"),
+    ("MLP", "CNN"),
+    ("CNN → MLP", "CNN"),
+    ("MLP → MLP", "CNN"),
+    ("CNN → MLP", "MLP"),
+    ("MLP → MLP", "MLP"),
+    ("MLP → CNN", "CNN"),
+    ("MLP → CNN", "MLP"),
+    ("CNN → CNN", "CNN"),
+)
+
+
+def _mean_distances(distances: np.ndarray, names: list[tuple[str, int]]) -> dict[tuple[str, str], list[float]]:
+    """All pairs of different trials of two arms: a student and its own teacher are left out, to be fair to all."""
+    found: dict[tuple[str, str], list[float]] = {pair: [] for pair in PAIRS}
+    for (i, (arm, trial)), (j, (other, another)) in combinations(enumerate(names), 2):
+        if trial != another:
+            for pair in {(arm, other), (other, arm)} & found.keys():
+                found[pair].append(float(distances[i, j]))
+    return found
+
+
+def _distance_table(columns: dict[str, dict[tuple[str, str], list[float]]], variant: Variant, reading: str) -> Table:
+    rows, cells = [], []
+    for pair in PAIRS:
+        rows.append(f"{pair[0]}  –  {pair[1]}")
+        cells.append(tuple(_mean_sd(columns[title][pair]) for title in columns))
+    caption = (
+        f"Mean ± sample standard deviation over all pairs of different trials, {reading}. Pairs share models, so "
+        "the spread is not an error of the mean."
+    )
+    name = f"distances-{variant}"
+    return Table(
+        name,
+        f"Representational distances, {variant} reading",
+        caption,
+        tuple(columns),
+        tuple(rows),
+        tuple(cells),
+        "pair",
+    )
+
+
+def _mean_sd(values: list[float]) -> Entry:
+    if len(values) < 2:
+        return "too few trials"
+    return f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f} ({len(values)} pairs)"
+
+
+def paths(evidence: Evidence, gallery: Gallery) -> Section:
+    """Figure 1, and how near the student's path stays to its teacher's, against an independent student's."""
+    arms = ("MLP", "CNN", "CNN → MLP")
+    stages = {f"{arm}/{t}": record.stages() for arm in arms for t, record in evidence.records[arm].items()}
+    if not stages:
+        return Section("Training paths", ("No run of this section is finished.",))
+    joint = joint_paths(stages, "code", SEED)
+    epochs = [round(share * 400) for share in STAGES]
+    drawn = {
+        arm: [figures.TrainingPath(epochs, joint.points[f"{arm}/{trial}"]) for trial in evidence.records[arm]]
+        for arm in arms
+    }
+    picture = gallery.add(
+        figures.draw_paths(drawn, joint.stress),
+        "figure1",
+        "Figure 1. Training paths",
+        "Penultimate representations of the Translated test set along training, all runs in one space. Numbers are "
+        "stages in 400ths of the run (the paper's epochs); 0 is the initial weights.",
+    )
+    curves = path_curves(evidence)
+    distance = gallery.add(
+        figures.draw_path_distance(curves, epochs, {"CNN → MLP to its teacher": "CNN → MLP", "MLP to that CNN": "MLP"}),
+        "path-distance",
+        "Distance to the teacher's path, stage by stage",
+        "Representational distance between a model and the CNN of its trial at the same stage.",
+    )
+    return Section("Training paths", (), (_path_table(evidence, curves),), (picture, distance))
+
+
+def path_curves(evidence: Evidence) -> dict[str, list[list[float]]]:
+    """Per trial, the distance of the student's path and of the independent MLP's path to the CNN's, by stage."""
+    records = evidence.records
+    curves: dict[str, list[list[float]]] = {"CNN → MLP to its teacher": [], "MLP to that CNN": []}
+    for trial in sorted(set(evidence.both("CNN → MLP", "CNN")) & records["MLP"].keys()):
+        teacher = records["CNN"][trial].stages()
+        for name, arm in (("CNN → MLP to its teacher", "CNN → MLP"), ("MLP to that CNN", "MLP")):
+            curves[name].append(path_alignment(records[arm][trial].stages(), teacher, "code").tolist())
+    return curves
+
+
+def _path_table(evidence: Evidence, curves: dict[str, list[list[float]]]) -> Table:
+    caption = "Distance from the CNN of the same trial: mean over the 12 stages of training, and at the last stage."
+    rows, cells = [], []
+    for name, trials in curves.items():
+        rows.append(name)
+        means = {trial: float(np.mean(curve)) for trial, curve in enumerate(trials)}
+        last = {trial: curve[-1] for trial, curve in enumerate(trials)}
+        cells.append((evidence.cell_of(means), evidence.cell_of(last)))
+    columns = ("over all stages", "at the end")
+    return Table("paths", "How near paths stay to the CNN's", caption, columns, tuple(rows), tuple(cells), "path")
+
+
+def basins(evidence: Evidence, gallery: Gallery) -> Section:
+    """Figures 8 and 9: pairs with the same initial weights and another order of data and dropout."""
+    figure8 = {"(a) MLP": _barrier(evidence, "MLP", "MLP"), "(b) CNN": _barrier(evidence, "CNN", "CNN")}
+    arm = {"Data": "MLP", "MLP": "MLP → MLP", "CNN": "CNN → MLP"}
+    teachers = list(arm)
+    figure9 = {
+        (row, column): _barrier(evidence, arm[row], arm[column])
+        for i, row in enumerate(teachers)
+        for column in teachers[: i + 1]
+    }
+    pictures = (
+        gallery.add(
+            figures.draw_barriers(figure8),
+            "figure8",
+            "Figure 8. Between two runs from the same initial weights",
+            "Test loss on the line between two models that differ in order of data and dropout alone.",
+        ),
+        gallery.add(
+            figures.draw_barrier_triangle(figure9),
+            "figure9",
+            "Figure 9. Between MLPs of different teachers",
+            "Rows: teacher of the first MLP; columns: teacher of the second; both start from the same weights.",
+        ),
+    )
+    named = {f"Figure 8 {title}": barrier for title, barrier in figure8.items()}
+    named |= {f"Figure 9 {row} – {column}": barrier for (row, column), barrier in figure9.items()}
+    return Section("Loss basins", (), (_barrier_table(evidence, named),), pictures)
+
+
+def _lines(evidence: Evidence, first: str, other: str) -> dict[int, Line]:
+    """{trial: line}; the second end is the other arm's run in its second order."""
+    ones, others = evidence.runs(first), evidence.runs(second(other))
+    return {t: line(ones[t], others[t], evidence.store, evidence.data) for t in sorted(ones.keys() & others.keys())}
+
+
+def _barrier(evidence: Evidence, first: str, other: str) -> figures.Barrier:
+    lines = _lines(evidence, first, other)
+    heights = {trial: found.heights for trial, found in lines.items()}
+    # drawn from model 1 at λ = 0 to model 2 at λ = 1: the paper's panels have "MLP#1" on the left
+    return figures.Barrier(
+        first,
+        WEIGHTS,
+        {
+            figures.REFRESHED: [found.refreshed[::-1] for found in lines.values()],
+            figures.INTERPOLATED: [found.interpolated[::-1] for found in lines.values()],
+        },
+        {
+            figures.REFRESHED: [height[0] for height in heights.values()],
+            figures.INTERPOLATED: [height[1] for height in heights.values()],
+        },
+    )
+
+
+def _barrier_table(evidence: Evidence, barriers: dict[str, figures.Barrier]) -> Table:
+    cells = tuple(
+        tuple(
+            evidence.cell_of(dict(enumerate(float(height) for height in barrier.heights[kind])))
+            for kind in (figures.REFRESHED, figures.INTERPOLATED)
+        )
+        for barrier in barriers.values()
+    )
+    caption = (
+        "Height of the barrier: the largest excess of the test loss over the straight line between the two ends, "
+        "on 21 points. Refreshed: batch-norm statistics recomputed on training images at each inner point."
+    )
+    columns = (figures.REFRESHED, figures.INTERPOLATED)
+    return Table("barriers", "Barriers", caption, columns, tuple(barriers), cells, "pair")

@@ -1,0 +1,86 @@
+"""Loss on the line between two trained models, for all pairs of Figures 8 and 9. Kept on disk: it takes minutes.
+
+θ(λ) = λ θ₁ + (1 - λ) θ₂, label cross-entropy on the test set; batch-norm statistics are recomputed on training
+examples at every inner point (T23), and once more left as they were interpolated, to show what that does. The end
+points are the trained models themselves, with their own statistics.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from distillbias.analysis.barrier import barrier_height, loss_path
+from distillbias.studies.execute import load_model, load_splits
+from distillbias.studies.run import Run
+from distillbias.studies.store import Store, write_json
+from distillbias.tasks.task import Splits
+from distillbias.training.batching import ResidentData
+
+WEIGHTS = tuple(step / 20 for step in range(21))
+REFRESH_ROWS = 5_000
+BATCH = 500
+
+
+@dataclass(frozen=True)
+class Line:
+    """Losses at each of `WEIGHTS`, and the heights of their barriers."""
+
+    refreshed: list[float]
+    interpolated: list[float]
+
+    @property
+    def heights(self) -> tuple[float, float]:
+        """With statistics refreshed, and as interpolated; 0 means that the ends share a basin along this line."""
+        return barrier_height(self.refreshed, WEIGHTS), barrier_height(self.interpolated, WEIGHTS)
+
+
+def line(first: Run, second: Run, store: Store, data: Path | None) -> Line:
+    """The losses between two finished runs: weight 1 is `first`, weight 0 is `second`."""
+    path = _path(first, second, store)
+    if not path.exists():
+        model, other = load_model(first, store), load_model(second, store)
+        splits = load_splits(first.task, data)
+        ends = model.state_dict(), other.state_dict()
+        found = {
+            kind: loss_path(load_model(first, store), *ends, list(WEIGHTS), _test_loss(splits, first), batches)
+            for kind, batches in (("refreshed", refresh_batches(splits)), ("interpolated", None))
+        }
+        write_json(path, found)
+    return Line(**json.loads(path.read_text()))
+
+
+def _path(first: Run, second: Run, store: Store) -> Path:
+    folder = store.root / "analyses"
+    folder.mkdir(exist_ok=True)
+    key = json.dumps([WEIGHTS, REFRESH_ROWS, *(store.record(run).facts["weights"] for run in (first, second))])
+    return folder / f"line-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+
+
+def refresh_batches(splits: Splits) -> list[Tensor]:
+    """The same seeded training examples for every pair and point."""
+    count = min(REFRESH_ROWS, len(splits.train))
+    rows = np.sort(np.random.default_rng(0).permutation(len(splits.train))[:count])
+    data = ResidentData(splits.train)
+    return [data.rows(part).inputs for part in torch.as_tensor(rows).split(BATCH)]
+
+
+class _test_loss:
+    """Mean label cross-entropy on the test set as it is, in evaluation mode."""
+
+    def __init__(self, splits: Splits, run: Run):
+        self.data = ResidentData(splits.tests[next(iter(run.task.headline.values()))])
+
+    @torch.no_grad()
+    def __call__(self, model: nn.Module) -> float:
+        model.eval()
+        total = 0.0
+        for rows in torch.arange(len(self.data)).split(BATCH):
+            batch = self.data.rows(rows)
+            total += F.cross_entropy(model(batch.inputs).logits, batch.labels, reduction="sum").item()
+        return total / len(self.data)
