@@ -119,22 +119,23 @@ def test_permuted_hidden_units_keep_the_function_but_not_the_line():
     assert len({round(one, 4) for one in losses}) > 2  # between them it is another function
 
 
-@pytest.mark.parametrize("refresh", [True, False])
-def test_end_points_of_a_path_are_the_trained_models_and_the_model_is_given_back(refresh):
+def test_end_points_of_a_path_are_the_trained_models_and_the_model_is_given_back():
     one, other, used, loss = normed(0), normed(2), normed(4), loss_on(0)
     before = {name: value.clone() for name, value in used.state_dict().items()}
-    batches = [torch.randn(16, 3, generator=random(9))] if refresh else None
-    losses = loss_path(used, one.state_dict(), other.state_dict(), WEIGHTS, loss, batches)
+    losses = loss_path(used, one.state_dict(), other.state_dict(), WEIGHTS, loss)
     assert losses[-1] == loss(one) and losses[0] == loss(other)
     assert same(used.state_dict(), before) and not used.training
 
 
-def test_refreshing_changes_the_path_only_between_the_ends():
-    a, b, model, loss = normed(0).state_dict(), normed(2).state_dict(), normed(4), loss_on(0)
+def test_refreshing_is_the_same_at_every_point_and_the_ends_keep_their_weights():
+    one, other, used, loss = normed(0), normed(2), normed(4), loss_on(0)
     batches = [torch.randn(64, 3, generator=random(9))]
-    plain, fresh = (loss_path(model, a, b, WEIGHTS, loss, each) for each in (None, batches))
-    assert plain[0] == fresh[0] and plain[-1] == fresh[-1]
-    assert all(abs(p - f) > 1e-6 for p, f in zip(plain[1:-1], fresh[1:-1], strict=True))
+    fresh = loss_path(used, one.state_dict(), other.state_dict(), WEIGHTS, loss, batches)
+    for model in (one, other):
+        refresh_batch_norm(model, batches)
+    assert fresh[-1] == loss(one) and fresh[0] == loss(other)
+    plain = loss_path(used, normed(0).state_dict(), normed(2).state_dict(), WEIGHTS, loss)
+    assert all(abs(p - f) > 1e-6 for p, f in zip(plain, fresh, strict=True))
 
 
 def test_refreshed_statistics_are_those_of_the_whole_data():

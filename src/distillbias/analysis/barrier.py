@@ -115,16 +115,18 @@ def loss_path(
 ) -> list[float]:
     """`loss(model)` at each weight between b (0) and a (1), in the order of `weights`.
 
-    Strictly between the end points batch norm is refreshed on `refresh_batches` (None: statistics are interpolated
-    like the rest); the end points keep their own, so they are the trained models exactly. `loss` gets the model in
-    the mode it came in (give it in eval mode). The model has its first weights back at the end, also after an error.
+    With `refresh_batches`, batch norm is refreshed on them at every point, the ends too, so that all points are
+    measured alike: the weights at the ends are exactly those given, and the running averages of a short training,
+    which may lag behind its weights, make no cliff there. None: statistics are interpolated like the rest, and the
+    ends are the trained models in every bit. `loss` gets the model in the mode it came in (give it in eval mode).
+    The model has its first weights back at the end, also after an error.
     """
     first = {name: value.detach().clone() for name, value in model.state_dict().items()}
     losses = []
     try:
         for weight in weights:
             model.load_state_dict(interpolate(a, b, weight))
-            if refresh_batches is not None and 0 < weight < 1:
+            if refresh_batches is not None:
                 refresh_batch_norm(model, refresh_batches)
             losses.append(float(loss(model)))
     finally:

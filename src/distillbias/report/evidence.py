@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from distillbias.report.published import published
+from distillbias.report.published import Published, published
 from distillbias.report.tables import Cell
 from distillbias.studies.run import Run
 from distillbias.studies.store import Record, Store
@@ -30,6 +30,15 @@ class Evidence:
         """{column: test set}: mnist, scaled, translated."""
         return next(iter(self.study.arms.values()))[0].task.headline
 
+    @property
+    def on_paper_data(self) -> bool:
+        """Only then is a published number a thing to compare with."""
+        return next(iter(self.study.arms.values()))[0].task.name == "mnist"
+
+    def title(self, column: str) -> str:
+        """A headline column for people."""
+        return {"mnist": "MNIST" if self.on_paper_data else "Digits"}.get(column, column.capitalize())
+
     def runs(self, arm: str) -> dict[int, Run]:
         """The finished runs of an arm by trial."""
         return {run.trial: run for run in self.study.arms[arm] if self.store.done(run)}
@@ -39,13 +48,13 @@ class Evidence:
         return {trial: record.score(test, metric) for trial, record in self.records[arm].items()}
 
     def cell(self, arm: str, column: str, metric: str, digits: int = 4) -> Cell:
-        """A quantity of an arm on a headline column, beside the published one."""
+        """A quantity of an arm on a headline column, beside the published one where the data are the paper's."""
         found = self.values(arm, self.headline[column], metric)
-        return self.cell_of(found, digits, published(arm, column, metric))
+        return self.cell_of(found, digits, published(arm, column, metric) if self.on_paper_data else None)
 
-    def cell_of(self, found: dict[int, float], digits: int = 4, beside: object = None) -> Cell:
+    def cell_of(self, found: dict[int, float], digits: int = 4, beside: Published | None = None) -> Cell:
         """{trial: value} as a cell of a table; missing trials are told."""
-        return Cell(tuple(found.values()), beside, digits, self.study.trials, tuple(found))  # type: ignore[arg-type]
+        return Cell(tuple(found.values()), beside, digits, self.study.trials, tuple(found))
 
     def both(self, first: str, second: str) -> list[int]:
         """The trials that two arms both finished."""

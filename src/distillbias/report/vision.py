@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from distillbias.errors import InputError
 from distillbias.report import vision_errors, vision_scores, vision_structure
 from distillbias.report.evidence import Evidence
 from distillbias.report.html import Page, Section
@@ -28,6 +29,8 @@ SECTIONS = (
 
 def make_page(study: Study, store: Store, data: Path | None, gallery: Gallery) -> Page:
     evidence = Evidence(study, store, data)
+    if not any(evidence.records[arm] for arm in ARMS):
+        raise InputError(f"nothing to report: no run of {study.title} is finished in {store.root}")
     headline = vision_scores.headline_table(evidence)
     sections = [section(evidence, gallery) for section in SECTIONS]
     missing = [run.label for run in study.runs if not store.done(run)]
@@ -94,7 +97,7 @@ def runs_table(evidence: Evidence) -> Table:
     columns = (
         "trial",
         "run",
-        *(vision_scores.TITLES[column] for column in evidence.headline),
+        *(evidence.title(column) for column in evidence.headline),
         "NLL",
         "ECE",
         "training",

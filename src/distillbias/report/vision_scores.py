@@ -14,7 +14,6 @@ from distillbias.report.writing import Gallery
 from distillbias.studies.vision import DISTILLED, FACTORS, INDEPENDENT, factor_arm, no_penalty
 from distillbias.tasks.vision import CLEAN, CORRUPTIONS, SEVERITIES, test_name
 
-TITLES = {"mnist": "MNIST", "scaled": "Scaled", "translated": "Translated"}
 ARROW = "Arms are teacher → student; a name alone learned from labels."
 
 
@@ -22,22 +21,25 @@ def score_table(evidence: Evidence, name: str, title: str, arms: tuple[str, ...]
     """Arms by test sets, each cell beside the published one."""
     columns = evidence.headline
     cells = tuple(tuple(evidence.cell(arm, column, metric) for column in columns) for arm in arms)
-    return Table(name, title, caption, tuple(TITLES[column] for column in columns), arms, cells, "arm")
+    return Table(name, title, caption, tuple(evidence.title(column) for column in columns), arms, cells, "arm")
 
 
 def headline_table(evidence: Evidence) -> Table:
-    caption = f"Accuracy on the test sets; below each number the paper's and ours minus theirs. {ARROW}"
+    beside = (
+        "below each number the paper's and ours minus theirs" if evidence.on_paper_data else "the paper has other data"
+    )
+    caption = f"Accuracy on the test sets; {beside}. {ARROW}"
     return score_table(evidence, "headline", "Accuracy", ARMS, "accuracy", caption)
 
 
 def accuracy(evidence: Evidence, gallery: Gallery) -> Section:
     """Tables 5a and 6a, the gains over learning from labels, and accuracy against severity."""
     scores = {
-        TITLES[column]: {arm: list(evidence.values(arm, test, "accuracy").values()) for arm in ARMS}
+        evidence.title(column): {arm: list(evidence.values(arm, test, "accuracy").values()) for arm in ARMS}
         for column, test in evidence.headline.items()
     }
     drawn = gallery.add(
-        figures.draw_points(scores, _published("accuracy")),
+        figures.draw_points(scores, _published(evidence, "accuracy")),
         "accuracy",
         "Accuracy by arm and test set",
         "Dots are single trials, the tick is their mean, the hollow diamond the published value.",
@@ -60,7 +62,7 @@ def gains(evidence: Evidence) -> Table:
     """Each student minus the same model from labels, paired by trial."""
     columns, rows, cells = [], [], []
     for column in evidence.headline:
-        columns += [TITLES[column], f"{TITLES[column]}: 95 % interval, p"]
+        columns += [evidence.title(column), f"{evidence.title(column)}: 95 % interval, p"]
     for arm in DISTILLED:
         alone = arm.split(" → ")[1]
         row: list[Entry] = []
@@ -87,11 +89,11 @@ def _interval(ours: list[float], theirs: list[float]) -> str:
     return f"[{low:+.4f}, {high:+.4f}], p = {paired.p_value:.3f}".replace("-", "−")
 
 
-def _published(metric: str) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = {title: {} for title in TITLES.values()}
+def _published(evidence: Evidence, metric: str) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {evidence.title(column): {} for column in evidence.headline}
     for (arm, test, of), number in PUBLISHED.items():
-        if of == metric:
-            found[TITLES[test]][arm] = number.mean
+        if of == metric and evidence.on_paper_data:
+            found[evidence.title(test)][arm] = number.mean
     return found
 
 
@@ -140,13 +142,13 @@ def _unpublished(evidence: Evidence, name: str, title: str, metric: str, caption
 def _reliability(evidence: Evidence) -> dict[str, dict[str, figures.Reliability]]:
     panels: dict[str, dict[str, figures.Reliability]] = {}
     for column, test in evidence.headline.items():
-        panels[TITLES[column]] = {}
+        panels[evidence.title(column)] = {}
         for arm in ARMS:
             parts = [record.predictions(test) for record in evidence.records[arm].values()]
             if parts:
                 logits = np.concatenate([part.logits for part in parts])
                 curve = reliability_curve(softmax(logits), np.concatenate([part.labels for part in parts]))
-                panels[TITLES[column]][arm] = figures.Reliability(curve.confidence, curve.accuracy, curve.count)
+                panels[evidence.title(column)][arm] = figures.Reliability(curve.confidence, curve.accuracy, curve.count)
     return panels
 
 
@@ -189,7 +191,7 @@ def _factor_table(evidence: Evidence) -> Table:
             for factor in FACTORS:
                 rows.append(f"{teacher} → MLP, factor {names[factor]}, {with_or_without}")
                 cells.append(tuple(_factor_cells(evidence, factor_arm(teacher, factor, penalty))))
-    columns = tuple(TITLES[column] for column in evidence.headline)
+    columns = tuple(evidence.title(column) for column in evidence.headline)
     caption = "Accuracy of MLP students. The first row of each block is the same MLP from labels."
     return Table("factors", "Temperature factor × penalty", caption, columns, tuple(rows), tuple(cells), "arm")
 

@@ -222,7 +222,7 @@ def _barrier_table(evidence: Evidence, barriers: dict[str, figures.Barrier]) -> 
     )
     caption = (
         "Height of the barrier: the largest excess of the test loss over the straight line between the two ends, "
-        "on 21 points. Refreshed: batch-norm statistics recomputed on training images at each inner point."
+        "on 21 points. Refreshed: batch-norm statistics recomputed on training images at each point."
     )
     columns = (figures.REFRESHED, figures.INTERPOLATED)
     return Table("barriers", "Barriers", caption, columns, tuple(barriers), cells, "pair")

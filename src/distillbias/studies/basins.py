@@ -1,8 +1,8 @@
 """Loss on the line between two trained models, for all pairs of Figures 8 and 9. Kept on disk: it takes minutes.
 
 θ(λ) = λ θ₁ + (1 - λ) θ₂, label cross-entropy on the test set; batch-norm statistics are recomputed on training
-examples at every inner point (T23), and once more left as they were interpolated, to show what that does. The end
-points are the trained models themselves, with their own statistics.
+examples at every point (T23), and once more left as they were interpolated, to show what that does. The weights at
+the end points are those of the trained models, bit for bit.
 """
 
 import hashlib
