@@ -92,9 +92,9 @@ def report(
     from distillbias.studies.catalogue import find_study
     from distillbias.studies.store import Store
 
-    kept, declared = Store(store), find_study(study, scale, trials, epochs)
-    written = write_report(declared, kept, data, out or kept.root / "reports" / declared.title)
-    console = Console()
+    kept, declared, console = Store(store), find_study(study, scale, trials, epochs), Console()
+    with console.status("analysing and drawing; the loss basins take minutes the first time"):
+        written = write_report(declared, kept, data, out or kept.root / "reports" / declared.title)
     console.print(written.headline)
     console.print(f"report: {written.page}", soft_wrap=True, highlight=False)
 

@@ -26,6 +26,8 @@ class ModelConfig(Protocol):
 
     def build(self, spec: Spec) -> nn.Module: ...
 
+    def __hash__(self) -> int: ...
+
 
 class Dropout(nn.Module):
     """Inverted dropout that draws from its own stream, so that no run touches the global one.

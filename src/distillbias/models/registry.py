@@ -2,6 +2,5 @@
 
 from distillbias.models.cnn import CNNConfig
 from distillbias.models.mlp import MLPConfig
-from distillbias.models.output import ModelConfig
 
-MODELS: dict[str, type[ModelConfig]] = {"CNN": CNNConfig, "MLP": MLPConfig}
+MODELS: dict[str, type] = {"CNN": CNNConfig, "MLP": MLPConfig}

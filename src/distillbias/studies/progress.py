@@ -2,22 +2,27 @@
 
 import time
 from collections import defaultdict
+from functools import cache
 from types import TracebackType
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from torch.utils.flop_counter import FlopCounterMode
 
-from distillbias.studies.run import Run
+from distillbias.models.output import ModelConfig
 from distillbias.studies.runner import Event
 from distillbias.studies.store import Store
 from distillbias.studies.study import Study
+from distillbias.tasks.task import Spec
 
 
 class Watcher:
     """Follows a study while it runs: trials done, epochs of what is running, time left.
 
-    Time left = the epochs still to do, each at the mean seconds its model needed so far, over the workers.
+    Time left = the epochs still to do, each at the mean seconds an epoch of its model took so far, over the workers.
+    A model that has not been seen yet is guessed from the others by its arithmetic.
     """
 
     def __init__(self, study: Study, store: Store, workers: int, console: Console):
@@ -25,7 +30,7 @@ class Watcher:
         self.left = {run.name: run for run in study.runs if not store.done(run)}
         self.total = len(study.runs)
         self.epochs_left = {name: run.recipe.epochs for name, run in self.left.items()}
-        self.pace: dict[tuple[str, bool], list[float]] = defaultdict(list)  # seconds an epoch, by model and lesson
+        self.pace: dict[ModelConfig, list[float]] = defaultdict(list)  # seconds an epoch, as each run last said
         self.bars: dict[str, TaskID] = {}
         self.began = time.monotonic()
         self.display = Progress(
@@ -59,7 +64,7 @@ class Watcher:
     def _epoch(self, event: Event) -> None:
         said = event.said
         self.epochs_left[event.run.name] = said["epochs"] - said["epoch"]
-        self.pace[_kind(event.run)].append(said["seconds"] / said["epoch"])
+        self.pace[event.run.model].append(said["seconds"] / said["epoch"])
         self.display.update(self.bars[event.run.name], completed=said["epoch"], note=f"loss {said['loss']:.4f}")
         self.display.update(self.overall, note=self._time_left())
 
@@ -77,17 +82,22 @@ class Watcher:
             self.console.print(f"{done}/{self.total} runs  {event.run.label}  {duration(elapsed)}  {self._time_left()}")
 
     def _time_left(self) -> str:
-        known = {kind: sum(paces) / len(paces) for kind, paces in self.pace.items()}
-        if not known:
+        if not self.pace:
             return ""
-        slowest = max(known.values())
+        known = {model: sum(paces) / len(paces) for model, paces in self.pace.items()}
         runs = [(self.left[name], epochs) for name, epochs in self.epochs_left.items()]
-        seconds = sum(epochs * known.get(_kind(run), slowest) for run, epochs in runs)
+        spec = next(iter(self.left.values())).task.spec if self.left else None
+        rate = sum(known.values()) / sum(work(model, spec) for model in known) if spec else 0.0
+        seconds = sum(epochs * known.get(run.model, rate * work(run.model, run.task.spec)) for run, epochs in runs)
         return f"about {duration(seconds / min(self.workers, max(1, len(runs))))} left"
 
 
-def _kind(run: Run) -> tuple[str, bool]:
-    return run.model.name, run.teacher is not None
+@cache
+def work(model: ModelConfig, spec: Spec) -> int:
+    """Floating-point operations of one example's forward pass."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.build(spec).eval()(torch.zeros(1, *spec.shape))
+    return counter.get_total_flops()
 
 
 def duration(seconds: float) -> str:

@@ -6,9 +6,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal
 
 from distillbias.errors import InputError
-from distillbias.models.cnn import CNNConfig
-from distillbias.models.mlp import MLPConfig
 from distillbias.models.output import ModelConfig
+from distillbias.models.registry import MODELS
 from distillbias.tasks.task import Task
 from distillbias.tasks.vision import Vision
 from distillbias.training.distillation import Factor, temperature_factor
@@ -72,15 +71,19 @@ class Run:
     @property
     def label(self) -> str:
         """For people: `CNN → MLP · trial 2`."""
-        arm = f"{self.teacher.model.name} → {self.model.name}" if self.teacher else self.model.name
-        return f"{arm} · trial {self.trial}" + (f" · repeat {self.repeat}" if self.repeat else "")
+        parts = [f"{self.teacher.model.name} → {self.model.name}" if self.teacher else self.model.name]
+        if self.distillation and self.distillation.factor != "tau2":
+            parts.append(f"factor {self.distillation.factor}")
+        if self.recipe.l1 == self.recipe.l2 == 0:
+            parts.append("no penalty")
+        parts.append(f"trial {self.trial}" + (", second order" if self.repeat else ""))
+        return " · ".join(parts)
 
 
 # What a run is made of; from_json builds nothing else, so that a record never runs code.
 PARTS: dict[str, type] = {
     part.__name__: part
-    for part in (Run, Distillation, Recipe, Vision, CNNConfig, MLPConfig)
-    + (ExponentialDecay, CosineRestarts, WarmupCosine)
+    for part in (Run, Distillation, Recipe, Vision, *MODELS.values(), ExponentialDecay, CosineRestarts, WarmupCosine)
 }
 
 
