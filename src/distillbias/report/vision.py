@@ -55,11 +55,10 @@ def lead(evidence: Evidence) -> Iterator[str]:
     first = next((record for records in evidence.records.values() for record in records.values()), None)
     if first is None:
         return
-    facts = first.facts
-    yield (
-        f"{evidence.study.trials} trials; trained on {facts['train']['n']:,} images ({facts['train']['origin']}), "
-        f"tested on {facts['tests']['clean']['n']:,}. {_models(evidence)}"
-    )
+    train, clean = first.facts["train"], first.facts["tests"]["clean"]
+    trials = f"{evidence.study.trials} trial{'s' * (evidence.study.trials > 1)}"
+    yield f"{trials}, trained on {train['n']:,} images ({train['origin']}), tested on {clean['n']:,}."
+    yield _models(evidence)
     for column in ("scaled", "translated"):
         test = evidence.headline[column]
         gains = {
@@ -81,9 +80,9 @@ def _models(evidence: Evidence) -> str:
         for record in list(evidence.records[arm].values())[:1]:
             model = record.run.model
             paper = type(model)()
-            size = f"the {arm} has {record.facts['parameters']:,} parameters"
-            told.append(size + ("" if model == paper else f" ({model}; the paper's is {paper})"))
-    return f"{'; '.join(told)}.".capitalize() if told else ""
+            size = f"The {arm} has {record.facts['parameters']:,} parameters"
+            told.append(size + (", as in the paper." if model == paper else f": {model}; the paper's is {paper}."))
+    return " ".join(told)
 
 
 def runs_table(evidence: Evidence) -> Table:

@@ -19,7 +19,8 @@ class Gallery:
     paths: dict[str, str] = field(default_factory=dict)  # picture -> its path in the Markdown file
 
     def add(self, figure: Figure, name: str, title: str, caption: str) -> Picture:
-        saved = save(figure, self.folder / "figures", name)
+        with clear_errors(self.folder):
+            saved = save(figure, self.folder / "figures", name)
         self.paths[name] = f"figures/{saved.png_path.name}"
         return Picture(name, title, caption, saved.png, f"{title}. {caption}")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from distillbias import __version__
@@ -166,9 +166,9 @@ def evaluate_run(model: nn.Module, stages: list[Weights], splits: Splits, run: R
     activations["stages"] = stage_activations(run, stages, splits)
     write_predictions(folder / "predictions.parquet", sets, logits)
     tensors = {name: torch.as_tensor(value) for name, value in activations.items()}
-    write_whole(folder / "activations.safetensors", lambda part: save_file(tensors, part))
+    write_whole(folder / "activations.safetensors", lambda part: part.write_bytes(save(tensors)))
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    write_whole(folder / "weights.safetensors", lambda part: save_file(weights, part))
+    write_whole(folder / "weights.safetensors", lambda part: part.write_bytes(save(weights)))
     return {
         "scores": {name: scores(logits[name], examples.labels) for name, examples in sets.items()},
         "tests": {name: _describe(examples) for name, examples in sets.items()},

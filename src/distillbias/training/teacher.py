@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
+from safetensors.numpy import save as serialize
 from torch import Tensor, nn
 
 from distillbias.errors import RunError
@@ -45,7 +46,7 @@ def cached_signal(teacher: nn.Module, examples: Examples, path: Path, save: Call
     if not path.exists():
         logits, _ = predict(teacher, examples)
         tensors = {"logits": logits, "ids": examples.ids}
-        save(path, lambda part: save_file(tensors, part, metadata={"fingerprint": fingerprint}))
+        save(path, lambda part: part.write_bytes(serialize(tensors, {"fingerprint": fingerprint})))
     logits = read_signal(path, fingerprint, examples)
     check_rows(teacher, logits, examples, path)
     resident = torch.as_tensor(logits, device=next(teacher.parameters()).device)
