@@ -139,6 +139,8 @@ def fit(
             epoch_loss = []
             seconds = time.perf_counter() - began
             report({"epoch": len(losses), "epochs": recipe.epochs, "loss": losses[-1], "seconds": seconds})
+    if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
+        raise RunError("the weights are not finite after the last step")
     return losses, stages
 
 
@@ -191,7 +193,7 @@ def stage_activations(run: Run, stages: list[Weights], splits: Splits) -> np.nda
     return np.stack(found)
 
 
-def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float | int]:
     """The scores of one set of examples; `paper_ece` has the authors' 1,000,000 bins (T1)."""
     probabilities = softmax(logits)
     return {

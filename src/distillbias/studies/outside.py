@@ -12,7 +12,7 @@ from distillbias.studies.execute import load_model, scores
 from distillbias.studies.store import Store
 from distillbias.tasks.task import Examples
 
-Scores = dict[str, dict[str, float]]
+Scores = dict[str, dict[str, float | int]]
 
 
 def score_outside(name: str, path: Path, store: Store, device: str = "cpu") -> tuple[str, Scores]:
