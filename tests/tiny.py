@@ -1,6 +1,7 @@
 """What the tests train: the declared study with models and recipes so small that a run takes a fraction of a second."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,7 +11,9 @@ from distillbias.data.images import Images, fingerprint
 from distillbias.models.cnn import CNNConfig
 from distillbias.models.mlp import MLPConfig
 from distillbias.models.output import initialise
+from distillbias.studies.execute import execute
 from distillbias.studies.run import Distillation, Run
+from distillbias.studies.store import Store
 from distillbias.studies.study import Study
 from distillbias.studies.vision import Setting, factor_arms, main_arms, second_orders
 from distillbias.tasks.task import Examples, Spec
@@ -53,3 +56,15 @@ def examples(count: int = 40, seed: int = 0) -> Examples:
     labels = random.integers(0, 10, count)
     ids = random.permutation(count) + 1000
     return Examples(pixels, labels, ids, "noise", fingerprint(Images(pixels, labels, "noise")))
+
+
+def trained(root: Path, *runs: Run) -> Store:
+    """A store in which `runs` are done, trained in this process with the one thread that workers have."""
+    store, threads = Store(root), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for run in runs:
+            execute(run, store, None)
+    finally:
+        torch.set_num_threads(threads)
+    return store

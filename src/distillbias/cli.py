@@ -148,8 +148,10 @@ def evaluate(
     from rich.console import Console
 
     from distillbias.studies.outside import score_outside, score_table
+    from distillbias.studies.runner import check_device
     from distillbias.studies.store import Store
 
+    check_device(device)
     Console().print(score_table(score_outside(run, data, Store(store), device)))
 
 
@@ -224,6 +226,7 @@ def main() -> None:
     except (InputError, RunError) as error:
         typer.echo(f"error: {error}", err=True)
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        typer.echo("stopped; what is finished is kept, the same command goes on from there", err=True)
-        raise SystemExit(130) from None
+    except SystemExit as ended:
+        if ended.code == 130:  # what typer makes of Ctrl-C
+            typer.echo("stopped; what is finished is kept, the same command goes on from there", err=True)
+        raise

@@ -3,6 +3,7 @@
 import gzip
 import io
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,10 @@ def _from_npz(path: Path) -> dict[str, Images]:
     for tag, values in arrays.items():
         if values.shape != every.labels.shape:
             raise InputError(f"tag {tag!r} in {path} has shape {list(values.shape)}; it must be [{len(every.labels)}]")
-        for value in np.unique(values)[:MOST_SLICES]:
+        different = np.unique(values)
+        if len(different) > MOST_SLICES:
+            raise InputError(f"tag {tag!r} in {path} has {len(different)} values; at most {MOST_SLICES} can be slices")
+        for value in different:
             slices[f"{tag} = {value}"] = _part(every, values == value)
     return slices
 
@@ -62,7 +66,7 @@ def _members(path: Path) -> dict[str, np.ndarray]:
                 if member.file_size > LIMIT:
                     raise InputError(f"{member.filename} in {path} has {member.file_size:,} bytes; at most {LIMIT:,}")
             return {m.removesuffix(".npy"): read_npy(archive.read(m), f"{m} in {path}") for m in archive.namelist()}
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         raise InputError(f"{path} cannot be read: {error}") from None
 
 
@@ -96,7 +100,7 @@ def _unpacked(path: Path) -> bytes:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
             content = packed.read(LIMIT + 1)
-    except (OSError, EOFError) as error:
+    except (zlib.error, OSError, EOFError) as error:
         raise InputError(f"{path} is not a whole gzip file: {error}") from None
     if len(content) > LIMIT:
         raise InputError(f"{path} unpacks to more than {LIMIT:,} bytes")

@@ -49,7 +49,7 @@ def read_npy(data: bytes, what: str) -> np.ndarray:
             f"{what}: not a readable .npy file ({str(error).splitlines()[0] if str(error) else error!r})"
         ) from error
     body = data[stream.tell() :]
-    if dtype.kind not in "biuf" or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(body):
+    if dtype.kind not in "biufU" or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(body):
         raise InputError(f"{what}: announces {dtype} {list(shape)} and holds {len(body)} bytes; that does not fit")
     return np.frombuffer(body, dtype).reshape(shape, order="F" if fortran else "C").copy()
 

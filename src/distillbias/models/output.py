@@ -94,6 +94,12 @@ def initialise(model: nn.Module, stream: torch.Generator) -> None:
             nn.init.zeros_(module.bias)
 
 
+def fresh(config: ModelConfig, spec: Spec) -> nn.Module:
+    """Build without moving the global random stream: PyTorch's own first weights are replaced anyway."""
+    with torch.random.fork_rng(devices=[]):
+        return config.build(spec)
+
+
 def parameter_count(model: nn.Module) -> int:
     """Trainable parameters."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -6,7 +6,7 @@ from distillbias.analysis.overlap import counts, expected_jaccard, jaccard
 from distillbias.report import figures
 from distillbias.report.evidence import Evidence
 from distillbias.report.html import Section
-from distillbias.report.tables import Table
+from distillbias.report.tables import Entry, Table
 from distillbias.report.writing import Gallery
 
 Member = tuple[str, int]  # an arm, and how many trials further on (0: the same trial)
@@ -35,7 +35,8 @@ FIGURES = {
 
 def errors(evidence: Evidence, gallery: Gallery) -> Section:
     """Venn diagrams of the first trial, and every trial's Jaccard index against its chance level."""
-    pictures, tables, groups = [], [], {}
+    pictures, tables = [], []
+    groups: dict[str, Overlaps] = {}
     for column, (name, title) in FIGURES.items():
         wrong = _wrong(evidence, evidence.headline[column])
         venns = [venn for panel, members in PANELS.items() if (venn := _venn(panel, members, wrong, evidence))]
@@ -49,10 +50,10 @@ def errors(evidence: Evidence, gallery: Gallery) -> Section:
             )
         )
         tables.append(_counts_table(name, title, wrong, evidence))
-        groups[column.capitalize()] = [_overlap(pair, first, other, wrong, evidence) for pair, first, other in PAIRS]
+        groups[column.capitalize()] = _overlaps(wrong, evidence)
     pictures.append(
         gallery.add(
-            figures.draw_overlap_bars(groups),
+            figures.draw_overlap_bars({group: _bars(overlaps) for group, overlaps in groups.items()}),
             "overlap",
             "Overlap of errors",
             "Jaccard index: errors in common over errors of either. Tick: what two unrelated sets of these sizes give.",
@@ -106,29 +107,45 @@ def _venn(title: str, members: tuple[Member, Member, Member], wrong: Wrong, evid
     return figures.Venn(title, tuple(names), tuple(regions), lines, colours)  # type: ignore[arg-type]
 
 
-def _overlap(pair: str, first: Member, other: Member, wrong: Wrong, evidence: Evidence) -> figures.Overlap:
-    observed, expected = [], []
-    for trial in range(evidence.study.trials):
-        sets = _sets((first, other), trial, wrong, evidence)
-        if sets is not None:
-            a, b = sets.values()
-            observed.append(jaccard(a, b))
-            expected.append(expected_jaccard(a, b))
-    return figures.Overlap(pair, observed, expected)
+Overlaps = dict[str, dict[int, tuple[float, float]]]  # pair -> trial -> Jaccard index observed, and by chance
 
 
-def _overlap_table(groups: dict[str, list[figures.Overlap]], evidence: Evidence) -> Table:
+def _overlaps(wrong: Wrong, evidence: Evidence) -> Overlaps:
+    found: Overlaps = {}
+    for pair, first, other in PAIRS:
+        found[pair] = {}
+        for trial in range(evidence.study.trials):
+            if sets := _sets((first, other), trial, wrong, evidence):
+                a, b = sets.values()
+                found[pair][trial] = jaccard(a, b), expected_jaccard(a, b)
+    return found
+
+
+def _bars(overlaps: Overlaps) -> list[figures.Overlap]:
+    """Two models without a single error have no overlap to draw."""
+    return [
+        figures.Overlap(pair, *(([e[i] for e in trials.values() if not np.isnan(e[i])]) for i in (0, 1)))
+        for pair, trials in overlaps.items()
+    ]
+
+
+def _overlap_table(groups: dict[str, Overlaps], evidence: Evidence) -> Table:
     columns = tuple(f"{group}{what}" for group in groups for what in ("", ", by chance"))
     rows = tuple(pair for pair, _, _ in PAIRS)
-    cells = []
-    for index in range(len(rows)):
-        row = []
-        for group in groups.values():
-            for values in (group[index].observed, group[index].expected):
-                row.append(evidence.cell_of({t: float(v) for t, v in enumerate(values) if not np.isnan(v)}))
-        cells.append(tuple(row))
+    cells = tuple(
+        tuple(
+            _cell({trial: each[i] for trial, each in overlaps[pair].items()}, evidence)
+            for overlaps in groups.values()
+            for i in (0, 1)
+        )
+        for pair in rows
+    )
     caption = "Jaccard index of the errors of two models, and its value for two unrelated error sets of these sizes."
-    return Table("overlap", "Overlap of errors", caption, columns, rows, tuple(cells), "pair")
+    return Table("overlap", "Overlap of errors", caption, columns, rows, cells, "pair")
+
+
+def _cell(found: dict[int, float], evidence: Evidence) -> Entry:
+    return "undefined: no errors" if any(map(np.isnan, found.values())) else evidence.cell_of(found)
 
 
 def _counts_table(name: str, title: str, wrong: Wrong, evidence: Evidence) -> Table:

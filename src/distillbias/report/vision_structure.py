@@ -128,7 +128,11 @@ def paths(evidence: Evidence, gallery: Gallery) -> Section:
     )
     curves = path_curves(evidence)
     distance = gallery.add(
-        figures.draw_path_distance(curves, epochs, {"CNN → MLP to its teacher": "CNN → MLP", "MLP to that CNN": "MLP"}),
+        figures.draw_path_distance(
+            {name: list(trials.values()) for name, trials in curves.items()},
+            epochs,
+            {"CNN → MLP to its teacher": "CNN → MLP", "MLP to that CNN": "MLP"},
+        ),
         "path-distance",
         "Distance to the teacher's path, stage by stage",
         "Representational distance between a model and the CNN of its trial at the same stage.",
@@ -136,24 +140,24 @@ def paths(evidence: Evidence, gallery: Gallery) -> Section:
     return Section("Training paths", (), (_path_table(evidence, curves),), (picture, distance))
 
 
-def path_curves(evidence: Evidence) -> dict[str, list[list[float]]]:
-    """Per trial, the distance of the student's path and of the independent MLP's path to the CNN's, by stage."""
+def path_curves(evidence: Evidence) -> dict[str, dict[int, list[float]]]:
+    """{trial: distance by stage} of the student's path to the CNN's, and of the independent MLP's to the same."""
     records = evidence.records
-    curves: dict[str, list[list[float]]] = {"CNN → MLP to its teacher": [], "MLP to that CNN": []}
+    curves: dict[str, dict[int, list[float]]] = {"CNN → MLP to its teacher": {}, "MLP to that CNN": {}}
     for trial in sorted(set(evidence.both("CNN → MLP", "CNN")) & records["MLP"].keys()):
         teacher = records["CNN"][trial].stages()
         for name, arm in (("CNN → MLP to its teacher", "CNN → MLP"), ("MLP to that CNN", "MLP")):
-            curves[name].append(path_alignment(records[arm][trial].stages(), teacher, "code").tolist())
+            curves[name][trial] = path_alignment(records[arm][trial].stages(), teacher, "code").tolist()
     return curves
 
 
-def _path_table(evidence: Evidence, curves: dict[str, list[list[float]]]) -> Table:
+def _path_table(evidence: Evidence, curves: dict[str, dict[int, list[float]]]) -> Table:
     caption = "Distance from the CNN of the same trial: mean over the 12 stages of training, and at the last stage."
     rows, cells = [], []
     for name, trials in curves.items():
         rows.append(name)
-        means = {trial: float(np.mean(curve)) for trial, curve in enumerate(trials)}
-        last = {trial: curve[-1] for trial, curve in enumerate(trials)}
+        means = {trial: float(np.mean(curve)) for trial, curve in trials.items()}
+        last = {trial: curve[-1] for trial, curve in trials.items()}
         cells.append((evidence.cell_of(means), evidence.cell_of(last)))
     columns = ("over all stages", "at the end")
     return Table("paths", "How near paths stay to the CNN's", caption, columns, tuple(rows), tuple(cells), "path")
@@ -161,30 +165,29 @@ def _path_table(evidence: Evidence, curves: dict[str, list[list[float]]]) -> Tab
 
 def basins(evidence: Evidence, gallery: Gallery) -> Section:
     """Figures 8 and 9: pairs with the same initial weights and another order of data and dropout."""
-    figure8 = {"(a) MLP": _barrier(evidence, "MLP", "MLP"), "(b) CNN": _barrier(evidence, "CNN", "CNN")}
     arm = {"Data": "MLP", "MLP": "MLP → MLP", "CNN": "CNN → MLP"}
     teachers = list(arm)
-    figure9 = {
-        (row, column): _barrier(evidence, arm[row], arm[column])
-        for i, row in enumerate(teachers)
-        for column in teachers[: i + 1]
-    }
+    triangle = [(row, column) for i, row in enumerate(teachers) for column in teachers[: i + 1]]
+    figure8 = {"(a) MLP": ("MLP", "MLP"), "(b) CNN": ("CNN", "CNN")}
+    named = {f"Figure 8 {title}": _lines(evidence, *pair) for title, pair in figure8.items()}
+    named |= {f"Figure 9 {row} – {column}": _lines(evidence, arm[row], arm[column]) for row, column in triangle}
     pictures = (
         gallery.add(
-            figures.draw_barriers(figure8),
+            figures.draw_barriers({t: _barrier(pair[0], named[f"Figure 8 {t}"]) for t, pair in figure8.items()}),
             "figure8",
             "Figure 8. Between two runs from the same initial weights",
             "Test loss on the line between two models that differ in order of data and dropout alone.",
         ),
         gallery.add(
-            figures.draw_barrier_triangle(figure9),
+            figures.draw_barrier_triangle(
+                {k: _barrier(arm[k[0]], named["Figure 9 {} – {}".format(*k)]) for k in triangle}
+            ),
             "figure9",
             "Figure 9. Between MLPs of different teachers",
-            "Rows: teacher of the first MLP; columns: teacher of the second; both start from the same weights.",
+            "Rows: teacher of the first MLP, at the left end; columns: teacher of the second, at the right end. λ is "
+            "the weight of the second. Both start from the same weights.",
         ),
     )
-    named = {f"Figure 8 {title}": barrier for title, barrier in figure8.items()}
-    named |= {f"Figure 9 {row} – {column}": barrier for (row, column), barrier in figure9.items()}
     return Section("Loss basins", (), (_barrier_table(evidence, named),), pictures)
 
 
@@ -194,35 +197,31 @@ def _lines(evidence: Evidence, first: str, other: str) -> dict[int, Line]:
     return {t: line(ones[t], others[t], evidence.store, evidence.data) for t in sorted(ones.keys() & others.keys())}
 
 
-def _barrier(evidence: Evidence, first: str, other: str) -> figures.Barrier:
-    lines = _lines(evidence, first, other)
-    heights = {trial: found.heights for trial, found in lines.items()}
-    # drawn from model 1 at λ = 0 to model 2 at λ = 1: the paper's panels have "MLP#1" on the left
+def _barrier(arm: str, lines: dict[int, Line]) -> figures.Barrier:
+    """As drawn: the first model at the left, as in the paper's panels."""
+    found = list(lines.values())
     return figures.Barrier(
-        first,
+        arm,
         WEIGHTS,
         {
-            figures.REFRESHED: [found.refreshed[::-1] for found in lines.values()],
-            figures.INTERPOLATED: [found.interpolated[::-1] for found in lines.values()],
+            figures.REFRESHED: [each.refreshed[::-1] for each in found],
+            figures.INTERPOLATED: [each.interpolated[::-1] for each in found],
         },
         {
-            figures.REFRESHED: [height[0] for height in heights.values()],
-            figures.INTERPOLATED: [height[1] for height in heights.values()],
+            figures.REFRESHED: [each.heights[0] for each in found],
+            figures.INTERPOLATED: [each.heights[1] for each in found],
         },
     )
 
 
-def _barrier_table(evidence: Evidence, barriers: dict[str, figures.Barrier]) -> Table:
+def _barrier_table(evidence: Evidence, named: dict[str, dict[int, Line]]) -> Table:
     cells = tuple(
-        tuple(
-            evidence.cell_of(dict(enumerate(float(height) for height in barrier.heights[kind])))
-            for kind in (figures.REFRESHED, figures.INTERPOLATED)
-        )
-        for barrier in barriers.values()
+        tuple(evidence.cell_of({trial: each.heights[kind] for trial, each in lines.items()}) for kind in (0, 1))
+        for lines in named.values()
     )
     caption = (
         "Height of the barrier: the largest excess of the test loss over the straight line between the two ends, "
         "on 21 points. Refreshed: batch-norm statistics recomputed on training images at each point."
     )
     columns = (figures.REFRESHED, figures.INTERPOLATED)
-    return Table("barriers", "Barriers", caption, columns, tuple(barriers), cells, "pair")
+    return Table("barriers", "Barriers", caption, columns, tuple(named), cells, "pair")

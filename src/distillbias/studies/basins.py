@@ -58,7 +58,14 @@ def line(first: Run, second: Run, store: Store, data: Path | None) -> Line:
 def _path(first: Run, second: Run, store: Store) -> Path:
     folder = store.root / "analyses"
     folder.mkdir(exist_ok=True)
-    key = json.dumps([WEIGHTS, REFRESH_ROWS, *(store.record(run).facts["weights"] for run in (first, second))])
+    key = json.dumps(
+        [
+            "refreshed at every point",
+            WEIGHTS,
+            REFRESH_ROWS,
+            *(store.record(run).facts["weights"] for run in (first, second)),
+        ]
+    )
     return folder / f"line-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
 
 

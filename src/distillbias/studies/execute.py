@@ -20,7 +20,7 @@ from distillbias.errors import RunError
 from distillbias.evaluation.calibration import expected_calibration_error, paper_calibration_error
 from distillbias.evaluation.metrics import accuracy, negative_log_likelihood, softmax
 from distillbias.evaluation.predict import predict, sample_rows
-from distillbias.models.output import give_stream, initialise, parameter_count
+from distillbias.models.output import fresh, give_stream, initialise, parameter_count
 from distillbias.studies.run import Run, to_json
 from distillbias.studies.store import Store, write_json, write_predictions, write_whole
 from distillbias.tasks.task import Examples, Splits, Task
@@ -48,7 +48,7 @@ def load_splits(task: Task, data: Path | None) -> Splits:
 
 def build(run: Run, device: str = "cpu") -> nn.Module:
     """The run's model with its initial weights, which model and trial alone decide."""
-    model = run.model.build(run.task.spec)
+    model = fresh(run.model, run.task.spec)
     initialise(model, stream("weights", repr(run.model), run.trial))
     return place(model, device)
 
@@ -60,7 +60,7 @@ def place(model: nn.Module, device: str) -> nn.Module:
 
 def load_model(run: Run, store: Store, device: str = "cpu") -> nn.Module:
     """The trained model of a finished run, in evaluation mode."""
-    model = run.model.build(run.task.spec)
+    model = fresh(run.model, run.task.spec)
     model.load_state_dict(load_file(store.record(run).folder / "weights.safetensors"))
     return place(model, device).eval()
 
@@ -185,7 +185,7 @@ def stage_activations(run: Run, stages: list[Weights], splits: Splits) -> np.nda
     """
     examples = splits.tests[list(run.task.headline.values())[-1]]
     rows = sample_rows(examples, SAMPLE, SAMPLE_SEED)
-    model = place(run.model.build(run.task.spec), str(next(iter(stages[0].values())).device))
+    model = place(fresh(run.model, run.task.spec), str(next(iter(stages[0].values())).device))
     found = []
     for weights in stages:
         model.load_state_dict(weights)

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from distillbias.models.output import ModelConfig
+from distillbias.models.output import ModelConfig, fresh
 from distillbias.studies.runner import Event
 from distillbias.studies.store import Store
 from distillbias.studies.study import Study
@@ -30,7 +30,7 @@ class Watcher:
         self.left = {run.name: run for run in study.runs if not store.done(run)}
         self.total = len(study.runs)
         self.epochs_left = {name: run.recipe.epochs for name, run in self.left.items()}
-        self.pace: dict[ModelConfig, list[float]] = defaultdict(list)  # seconds an epoch, as each run last said
+        self.pace: dict[ModelConfig, list[float]] = defaultdict(list)  # seconds an epoch, at each epoch so far
         self.bars: dict[str, TaskID] = {}
         self.began = time.monotonic()
         self.display = Progress(
@@ -96,7 +96,7 @@ class Watcher:
 def work(model: ModelConfig, spec: Spec) -> int:
     """Floating-point operations of one example's forward pass."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.build(spec).eval()(torch.zeros(1, *spec.shape))
+        fresh(model, spec).eval()(torch.zeros(1, *spec.shape))
     return counter.get_total_flops()
 
 
@@ -116,10 +116,11 @@ def status_table(study: Study, store: Store) -> Table:
     for column in ("arm", "done", "running", "missing"):
         table.add_column(column)
     table.add_column("training time", justify="right")
+    busy = store.busy()  # a progress file alone may be what a killed command left
     for arm, runs in study.arms.items():
         done = [run for run in runs if store.done(run)]
         open_runs = [run for run in runs if not store.done(run)]
-        running = [(run, said) for run in open_runs if (said := store.progress(run))]
+        running = [(run, said) for run in open_runs if busy and (said := store.progress(run))]
         seconds = sum(sum(store.record(run).facts["seconds"].values()) for run in done)
         table.add_row(
             arm,

@@ -76,7 +76,9 @@ class Run:
             parts.append(f"factor {self.distillation.factor}")
         if self.recipe.l1 == self.recipe.l2 == 0:
             parts.append("no penalty")
-        parts.append(f"trial {self.trial}" + (", second order" if self.repeat else ""))
+        parts.append(f"trial {self.trial}")
+        if self.repeat:
+            parts.append("second order" if self.repeat == 1 else f"repeat {self.repeat}")
         return " · ".join(parts)
 
 
@@ -87,10 +89,18 @@ PARTS: dict[str, type] = {
 }
 
 
+def register(part: type) -> type:
+    """Let runs hold a model, task or schedule from outside the package; use it as a decorator of the dataclass."""
+    PARTS[part.__name__] = part
+    return part
+
+
 def to_json(value: Any) -> Any:
     """A value of dataclasses, tuples and plain values as plain JSON; each dataclass says its kind."""
     if is_dataclass(value) and not isinstance(value, type):
         plain = {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
+        # 5 and 5.0 are equal, so they must give one name
+        plain |= {field.name: float(plain[field.name]) for field in fields(value) if field.type is float}
         return {"kind": type(value).__name__, **plain}
     if isinstance(value, tuple):
         return [to_json(item) for item in value]

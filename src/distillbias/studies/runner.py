@@ -80,9 +80,14 @@ class _Pool:
                 todo = self._drop_orphans(todo, failures)
                 self._submit_ready(todo, running)
                 for future in wait(running, timeout=0.2, return_when=FIRST_COMPLETED).done:
-                    self._finish(running.pop(future), future, failures)
+                    self._finish(running[future], future, failures)
+                    del running[future]
                 self._pass_on(running)
             self.executor.shutdown()
+        except BrokenProcessPool:
+            self._stop()
+            labels = ", ".join(run.label for run in running.values())
+            raise InputError(f"a worker died while training {labels}; run the same command again") from None
         except BaseException:
             self._stop()
             raise
@@ -113,8 +118,6 @@ class _Pool:
         except RunError as error:
             failures.append(Failure(run, str(error)))
             self.watch(Event(run, "failed", {"why": str(error)}))
-        except BrokenProcessPool:
-            raise InputError(f"a worker died while training {run.label}; run the same command again") from None
 
     def _pass_on(self, running: dict[Future, Run]) -> None:
         by_name = {run.name: run for run in running.values()}
@@ -175,8 +178,8 @@ def check_device(device: str) -> None:
     import torch
 
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.ones(1, device=device).item()
+    except (RuntimeError, AssertionError) as error:  # NotImplementedError, of "meta", is a RuntimeError
         count = torch.cuda.device_count()
         choices = ["cpu", *(f"cuda:{index}" for index in range(count))]
         raise InputError(f"device {device!r} cannot be used; here it is one of {', '.join(choices)}") from error

@@ -32,6 +32,7 @@ from distillbias.studies.run import Run, from_json
 from distillbias.tasks.task import Examples
 
 DONE = "done"
+RUNNING = ".running.lock"
 
 
 @contextmanager
@@ -189,8 +190,9 @@ class Store:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Be the only command that trains in this store; the others are told who does."""
-        path = self.root / ".running.lock"
-        with clear_errors(self.root), path.open("a+") as held:
+        with clear_errors(self.root):
+            held = (self.root / RUNNING).open("a+")
+        with held:
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -204,10 +206,23 @@ class Store:
             held.flush()
             yield
 
+    def busy(self) -> bool:
+        """Whether some command trains in this store now."""
+        try:
+            with (self.root / RUNNING).open("r") as held:
+                fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
         """Wait for the lock of this name; it goes with the process that holds it, however that ends."""
-        with clear_errors(self.root), (self.root / f".{name}.lock").open("w") as held:
+        with clear_errors(self.root):
+            held = (self.root / f".{name}.lock").open("w")
+        with held:
             fcntl.flock(held, fcntl.LOCK_EX)
             yield
 

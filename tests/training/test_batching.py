@@ -1,0 +1,82 @@
+"""Which example is seen when, and that what belongs together stays together."""
+
+from collections import Counter
+from itertools import combinations
+
+import pytest
+import torch
+from tests import tiny
+
+from distillbias.training.batching import ResidentData, to_float
+from distillbias.training.seeds import stream
+
+N, BATCH = 40, 12
+
+
+def order(trial: int = 0, repeat: int = 0):
+    return lambda epoch: stream("order", "digits", trial, repeat, epoch)
+
+
+def row_of(rows: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+    return rows[:, None].float()
+
+
+def visited(epochs: int, trial: int = 0, repeat: int = 0) -> list[list[int]]:
+    """Rows by epoch, in order."""
+    data = ResidentData(tiny.examples(N))
+    rows = [batch.signal[:, 0].int().tolist() for batch in data.batches(epochs, BATCH, order(trial, repeat), row_of)]
+    assert len(rows) == epochs * (N // BATCH) and all(len(part) == BATCH for part in rows)
+    parts = N // BATCH
+    return [sum(rows[epoch * parts : (epoch + 1) * parts], []) for epoch in range(epochs)]
+
+
+def test_an_epoch_visits_each_row_at_most_once() -> None:
+    for epoch in visited(5):
+        assert len(set(epoch)) == len(epoch) == N // BATCH * BATCH
+
+
+def test_what_an_epoch_leaves_out_differs_from_epoch_to_epoch() -> None:
+    left_out = Counter(row for epoch in visited(30) for row in set(range(N)) - set(epoch))
+    assert len({frozenset(epoch) for epoch in visited(5)}) == 5
+    assert set(left_out) == set(range(N))  # 30 epochs leave 120 out: nobody is always in
+
+
+def test_an_epochs_order_does_not_depend_on_how_many_follow() -> None:
+    assert visited(5)[:2] == visited(2)
+
+
+def test_epochs_trials_and_repeats_have_orders_of_their_own() -> None:
+    orders = [*visited(3), visited(1, trial=1)[0], visited(1, repeat=1)[0], visited(1, 1, 1)[0]]
+    assert all(first != other for first, other in combinations(orders, 2))
+
+
+def test_same_seeds_are_equal_in_every_bit() -> None:
+    data = ResidentData(tiny.examples(N))
+    twice = zip(data.batches(2, BATCH, order()), data.batches(2, BATCH, order()), strict=True)
+    for first, again in twice:
+        assert torch.equal(first.inputs, again.inputs) and torch.equal(first.labels, again.labels)
+        assert first.signal is None
+
+
+def test_signal_inputs_and_labels_are_of_the_same_examples() -> None:
+    made = tiny.examples(N)
+    for batch in ResidentData(made).batches(2, BATCH, order(), row_of):
+        rows = batch.signal[:, 0].long()
+        assert torch.equal(batch.inputs, torch.as_tensor(made.inputs)[rows].float() / 255)
+        assert torch.equal(batch.labels, torch.as_tensor(made.labels)[rows])
+
+
+def test_a_live_signal_sees_the_inputs_of_its_batch() -> None:
+    for batch in ResidentData(tiny.examples(N)).batches(1, BATCH, order(), lambda rows, inputs: inputs.flatten(1)):
+        assert torch.equal(batch.signal, batch.inputs.flatten(1))
+
+
+def test_pixels_become_numbers_from_zero_to_one() -> None:
+    pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16)
+    assert to_float(pixels).flatten().tolist() == pytest.approx([value / 255 for value in range(256)])
+    assert to_float(pixels).min() == 0 and to_float(pixels).max() == 1
+    assert pixels.max() == 255  # the resident bytes stay as they are
+
+
+def test_a_batch_larger_than_the_data_gives_none() -> None:
+    assert list(ResidentData(tiny.examples(5)).batches(3, 6, order())) == []
