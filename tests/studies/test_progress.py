@@ -51,7 +51,10 @@ def test_status_of_a_half_done_study(tmp_path: Path) -> None:
     study = Study("half", "tiny", "?", {"MLP": (tiny.ALONE,), "MLP → MLP": pair})
     store.start(tiny.STUDENT)
     write_json(store.folder(tiny.STUDENT) / "progress.json", {"epoch": 3, "epochs": 40})
-    table = status_table(study, store)
+    killed = status_table(study, store)
+    assert shown(killed)[1] == ["MLP → MLP", "0", "0", "2"]  # a progress file that nobody goes on with
+    with store.alone():
+        table = status_table(study, store)
     assert table.title == "half-tiny: 1 of 4 runs done"
     spent = duration(sum(store.record(tiny.ALONE).facts["seconds"].values()))
     assert shown(table) == [

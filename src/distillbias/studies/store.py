@@ -92,21 +92,12 @@ class Record:
     def score(self, test: str, metric: str) -> float:
         return self.facts["scores"][test][metric]
 
-    @cached_property
-    def _predictions(self) -> dict[str, Predictions]:
-        table = pq.read_table(self.folder / "predictions.parquet")
-        tests = np.asarray(table["test"].to_pylist())
-        logits = np.stack(table["logits"].combine_chunks().flatten().to_numpy().reshape(len(tests), -1))
-        ids, labels = table["id"].to_numpy(), table["label"].to_numpy().astype(np.int64)
-        found = {}
-        for test in dict.fromkeys(tests.tolist()):
-            rows = tests == test
-            tags = self.facts["tests"][test]["tags"]
-            found[test] = Predictions(ids[rows], labels[rows], logits[rows], tags)
-        return found
-
     def predictions(self, test: str) -> Predictions:
-        return self._predictions[test]
+        path, wanted = self.folder / "predictions.parquet", [("test", "==", test)]
+        table = pq.read_table(path, columns=["id", "label", "logits"], filters=wanted)
+        logits = table["logits"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
+        labels = table["label"].to_numpy().astype(np.int64)
+        return Predictions(table["id"].to_numpy(), labels, logits, self.facts["tests"][test]["tags"])
 
     @cached_property
     def _activations(self) -> dict[str, np.ndarray]:
