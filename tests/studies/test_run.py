@@ -120,7 +120,7 @@ def test_impossible_lessons_are_refused(change, message: str) -> None:
 
 def test_labels_are_for_people() -> None:
     assert tiny.ALONE.label == "MLP · trial 0"
-    assert replace(BASE, repeat=1).label == "CNN → MLP · trial 1, second order"
+    assert replace(BASE, repeat=1).label == "CNN → MLP · trial 1 · second order"
     free = replace(BASE, recipe=replace(BASE.recipe, l2=0.0), distillation=replace(BASE.distillation, factor="one"))
     assert free.label == "CNN → MLP · factor one · no penalty · trial 1"
 

@@ -76,10 +76,13 @@ class Watcher:
         done = self.total - len(self.left)
         self.display.update(self.overall, completed=done, note=self._time_left())
         if event.kind == "failed":
-            self.console.print(f"[red]failed[/red] {event.run.label}: {event.said['why']}", highlight=False)
+            self.console.print(
+                f"[red]failed[/red] {event.run.label}: {event.said['why']}", soft_wrap=True, highlight=False
+            )
         elif not self.console.is_terminal:
             elapsed = time.monotonic() - self.began
-            self.console.print(f"{done}/{self.total} runs  {event.run.label}  {duration(elapsed)}  {self._time_left()}")
+            told = f"{done}/{self.total} runs  {event.run.label}  {duration(elapsed)}  {self._time_left()}"
+            self.console.print(told, soft_wrap=True, highlight=False)
 
     def _time_left(self) -> str:
         if not self.pace:
