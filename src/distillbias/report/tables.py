@@ -62,7 +62,8 @@ class Cell:
         """Mean and spread as text, or the word for a hole."""
         if self.mean is None:
             return HOLE
-        return f"{self.mean:.{self.digits}f} ± {NO_SPREAD if self.sd is None else f'{self.sd:.{self.digits}f}'}"
+        mean = f"{self.mean:.{self.digits}f}".replace("-", "−")
+        return f"{mean} ± {NO_SPREAD if self.sd is None else f'{self.sd:.{self.digits}f}'}"
 
     @property
     def count(self) -> str:

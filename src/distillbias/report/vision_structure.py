@@ -45,7 +45,8 @@ def representations(evidence: Evidence, gallery: Gallery) -> Section:
                 f"figure7-{variant}",
                 f"Figure 7, {reading}",
                 "Each point is a trained model; near means that 1,000 test examples lie alike in its penultimate "
-                "layer. Stress says how much the plane distorts: 0 is nothing.",
+                "layer; markers that hide one another are models that are alike, by the distances in the table. "
+                "Stress says how much the plane distorts: 0 is nothing.",
             )
         )
     text = (
