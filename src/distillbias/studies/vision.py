@@ -65,8 +65,8 @@ def laptop() -> Setting:
 
 def demo() -> Setting:
     """scikit-learn's 1,797 real digits: too few to settle anything, enough to see every table and figure."""
-    cnn = Recipe(30, 32, 1e-2, WarmupCosine(), precision="bfloat16")
-    mlp = Recipe(40, 32, 4e-3, WarmupCosine(), precision="bfloat16")
+    cnn = Recipe(24, 32, 1e-2, WarmupCosine(), precision="bfloat16")
+    mlp = Recipe(30, 64, 4e-3, WarmupCosine(), precision="bfloat16")
     recipes = _penalised(cnn, mlp)
     return Setting(Vision("digits"), {"CNN": DEMO_CNN, "MLP": MLPConfig()}, recipes, recipes)
 
