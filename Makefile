@@ -14,10 +14,10 @@ setup: .venv/ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: setup  ## the whole vision case on embedded digits: about 4 minutes on two cores
+demo: setup  ## the whole vision case on embedded digits: 3 minutes on two cores
 	$(BIN)/distillbias demo
 
-test: setup  ## all tests: under 5 minutes on two cores
+test: setup  ## all tests: 2 minutes on two cores
 	$(BIN)/python -m pytest
 
 check: setup  ## formatting, lint, types, tests

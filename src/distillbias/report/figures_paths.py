@@ -178,7 +178,7 @@ def draw_path_distance(
         mean = mean_row(rows)
         panel.plot(range(len(mean)), mean, color=how.colour, ls=how.line, marker=how.marker, ms=4, lw=2)
     panel.set_xticks(range(len(epochs)), [str(epoch) for epoch in epochs])
-    panel.set(xlabel="epoch", ylabel=label)
+    panel.set(xlabel="stage, in 400ths of the run (the paper's epochs)", ylabel=label)
     panel.set_ylim(bottom=0)
     panel.grid(axis="y")
     looks = {name: look(arms[name]) for name in curves}

@@ -70,7 +70,8 @@ def lead(evidence: Evidence) -> Iterator[str]:
         }
         if all(gains.values()):
             told = (f"{sum(values) / len(values):+.3f} from {arm[:3]} teachers" for arm, values in gains.items())
-            yield f"{column.capitalize()}: against the MLP from labels, MLP students gain {' and '.join(told)}."
+            gained = " and ".join(told).replace("-", "−")
+            yield f"{column.capitalize()}: against the MLP from labels, MLP students gain {gained}."
 
 
 def _models(evidence: Evidence) -> str:

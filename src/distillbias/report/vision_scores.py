@@ -86,7 +86,8 @@ def _interval(ours: list[float], theirs: list[float]) -> str:
         return "too few trials"
     paired = paired_difference(np.array(ours), np.array(theirs))
     low, high = paired.difference.low, paired.difference.high
-    return f"[{low:+.4f}, {high:+.4f}], p = {paired.p_value:.3f}".replace("-", "−")
+    interval, p = f"[{low:+.4f}, {high:+.4f}]", f"p = {paired.p_value:.3f}"
+    return " ".join(part.replace("-", "−").replace(" ", "\N{NO-BREAK SPACE}") for part in (f"{interval},", p))
 
 
 def _published(evidence: Evidence, metric: str) -> dict[str, dict[str, float]]:
