@@ -1,9 +1,10 @@
-"""How the `laptop` recipes of the vision study were chosen: on 5,000 held-out training images, never on a test set.
+"""The `laptop` recipes of the vision study on 5,000 held-out training images, never on a test set.
 
-    python benchmarks/tune_vision.py --data DIR              bf16 against float32 at the chosen recipes (20 min)
-    python benchmarks/tune_vision.py --data DIR --candidates  the recipes that were compared (1 h)
+    python benchmarks/tune_vision.py --data DIR               bf16 against float32 at the chosen recipes
+    python benchmarks/tune_vision.py --data DIR --candidates  the recipes that were compared before choosing
 
-Prints one line a training: the recipe, validation accuracy and NLL, seconds. Nothing is kept.
+Prints one line a training: the recipe, validation accuracy and NLL, seconds. Nothing is kept; what the first command
+printed is in results/tuning-vision.txt.
 """
 
 import argparse
