@@ -64,6 +64,13 @@ class Dropout(nn.Module):
         return f"rate={self.rate}"
 
 
+class LockedDropout(Dropout):
+    """One mask for all steps of a sequence [batch, time, width] (Gal & Ghahramani 2016)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * super().forward(torch.ones_like(x[:, :1])) if self.training and self.rate else x
+
+
 def _dense(x: Tensor) -> bool:
     """True if the elements of `x` fill one block of memory, in whatever order (channels-last, say)."""
     return x.is_contiguous() or (x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last))
@@ -82,7 +89,13 @@ def batch_norm(kind: Callable[..., nn.Module], channels: int) -> nn.Module:
 
 
 def initialise(model: nn.Module, stream: torch.Generator) -> None:
-    """Glorot-uniform weights, zero biases, unit batch norm: the Keras defaults, drawn from `stream`."""
+    """Glorot-uniform weights, zero biases, unit batch norm: the Keras defaults, drawn from `stream`.
+
+    A model with other first weights has an `initialise(stream)` of its own.
+    """
+    if hasattr(model, "initialise"):
+        model.initialise(stream)
+        return
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             nn.init.xavier_uniform_(module.weight, generator=stream)

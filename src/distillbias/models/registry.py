@@ -1,6 +1,15 @@
 """The architectures by name. A new one: a file beside `mlp.py` and a line here; the contract tests pick it up."""
 
 from distillbias.models.cnn import CNNConfig
+from distillbias.models.lstm import LSTMConfig
 from distillbias.models.mlp import MLPConfig
+from distillbias.models.transformer import TransformerConfig
+from distillbias.models.universal_transformer import UniversalTransformerConfig
 
-MODELS: dict[str, type] = {"CNN": CNNConfig, "MLP": MLPConfig}
+MODELS: dict[str, type] = {
+    "CNN": CNNConfig,
+    "MLP": MLPConfig,
+    "LSTM": LSTMConfig,
+    "Transformer": TransformerConfig,
+    "UniversalTransformer": UniversalTransformerConfig,
+}

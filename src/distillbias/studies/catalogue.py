@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from distillbias.errors import InputError
-from distillbias.studies import vision
+from distillbias.studies import agreement, vision
 from distillbias.studies.study import Study
 
 SCALES = ("demo", "laptop", "paper")
@@ -15,7 +15,10 @@ class Entry(NamedTuple):
     build: Callable[[str, int | None, int | None], Study]  # (scale, trials, epochs)
 
 
-STUDIES: dict[str, Entry] = {"vision": Entry(vision.QUESTION, vision.study)}
+STUDIES: dict[str, Entry] = {
+    "vision": Entry(vision.QUESTION, vision.study),
+    "agreement": Entry(agreement.QUESTION, agreement.study),
+}
 
 
 def find_study(name: str, scale: str, trials: int | None = None, epochs: int | None = None) -> Study:

@@ -22,7 +22,7 @@ from distillbias.evaluation.metrics import accuracy, negative_log_likelihood, so
 from distillbias.evaluation.predict import predict, sample_rows
 from distillbias.models.output import fresh, give_stream, initialise, parameter_count
 from distillbias.studies.run import Run, to_json
-from distillbias.studies.store import Store, write_json, write_predictions, write_whole
+from distillbias.studies.store import VOCABULARY, Store, write_json, write_predictions, write_whole
 from distillbias.tasks.task import Examples, Splits, Task
 from distillbias.training.batching import ResidentData, Signal
 from distillbias.training.loop import train
@@ -85,6 +85,8 @@ def execute(run: Run, store: Store, data: Path | None, device: str = "cpu", repo
         "losses": losses,
     }
     facts |= evaluate_run(model, stages, splits, run, folder)
+    if splits.vocabulary:
+        write_json(folder / VOCABULARY, splits.vocabulary)
     facts["seconds"] = {
         "preparing": prepared - started,
         "training": trained - prepared,
@@ -123,7 +125,7 @@ def fit(
     data = ResidentData(examples, device)
     total = recipe.steps(len(data))
     per_epoch = total // recipe.epochs
-    wanted = [round(share * total) for share in STAGES]  # in a very short run some fall on one step
+    wanted = [round(share * total) for share in STAGES if run.task.path]  # in a very short run some fall on one step
     stages = [_copy(model)] * wanted.count(0)
     losses: list[float] = []
     epoch_loss: list[Tensor] = []
@@ -165,7 +167,8 @@ def evaluate_run(model: nn.Module, stages: list[Weights], splits: Splits, run: R
         logits[name], hidden = predict(model, examples)
         if name in run.task.headline.values():
             activations[f"final/{name}"] = hidden[sample_rows(examples, SAMPLE, SAMPLE_SEED)]
-    activations["stages"] = stage_activations(run, stages, splits)
+    if run.task.path:
+        activations["stages"] = stage_activations(run, stages, splits.tests[run.task.path])
     write_predictions(folder / "predictions.parquet", sets, logits)
     tensors = {name: torch.as_tensor(value) for name, value in activations.items()}
     write_whole(folder / "activations.safetensors", lambda part: part.write_bytes(save(tensors)))
@@ -177,13 +180,12 @@ def evaluate_run(model: nn.Module, stages: list[Weights], splits: Splits, run: R
     }
 
 
-def stage_activations(run: Run, stages: list[Weights], splits: Splits) -> np.ndarray:
-    """[stages, sample, width] on the last test set of the headline (Translated, as Figure 1), in evaluation mode.
+def stage_activations(run: Run, stages: list[Weights], examples: Examples) -> np.ndarray:
+    """[stages, sample, width] on the task's test set for paths, in evaluation mode.
 
     Each stage goes into the same fresh model, one after the other (T6), and only now: no test image was
     looked at during training.
     """
-    examples = splits.tests[list(run.task.headline.values())[-1]]
     rows = sample_rows(examples, SAMPLE, SAMPLE_SEED)
     model = place(fresh(run.model, run.task.spec), str(next(iter(stages[0].values())).device))
     found = []
@@ -211,6 +213,7 @@ def _describe(examples: Examples) -> dict[str, Any]:
         "origin": examples.origin,
         "fingerprint": examples.fingerprint,
         "tags": examples.tags,
+        "columns": list(examples.columns),
     }
 
 

@@ -17,6 +17,16 @@ from distillbias.studies.store import Store
 from distillbias.studies.study import Study
 from distillbias.tasks.task import Spec
 
+WORDS = 10  # of a typical example
+
+
+def lstm_work(x: torch.Size, of_input: torch.Size, of_state: torch.Size, *rest: object, **named: object) -> int:
+    """Operations of a layer from the shapes of its input, [batch, time, width], and of its two weight matrices."""
+    return 2 * x[0] * x[1] * (of_input.numel() + of_state.numel())
+
+
+LSTM_WORK = {torch.ops.aten.mkldnn_rnn_layer: lstm_work}  # the counter knows no built-in LSTM
+
 
 class Watcher:
     """Follows a study while it runs: trials done, epochs of what is running, time left.
@@ -98,8 +108,9 @@ class Watcher:
 @cache
 def work(model: ModelConfig, spec: Spec) -> int:
     """Floating-point operations of one example's forward pass."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        fresh(model, spec).eval()(torch.zeros(1, *spec.shape))
+    example = torch.ones(1, WORDS, dtype=torch.int64) if spec.vocabulary else torch.zeros(1, *spec.shape)
+    with FlopCounterMode(display=False, custom_mapping=LSTM_WORK) as counter, torch.no_grad():
+        fresh(model, spec).eval()(example)
     return counter.get_total_flops()
 
 

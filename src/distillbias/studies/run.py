@@ -8,6 +8,7 @@ from typing import Any, Literal
 from distillbias.errors import InputError
 from distillbias.models.output import ModelConfig
 from distillbias.models.registry import MODELS
+from distillbias.tasks.agreement_classification import AgreementClassification
 from distillbias.tasks.task import Task
 from distillbias.tasks.vision import Vision
 from distillbias.training.distillation import Factor, temperature_factor
@@ -74,7 +75,7 @@ class Run:
         parts = [f"{self.teacher.model.name} → {self.model.name}" if self.teacher else self.model.name]
         if self.distillation and self.distillation.factor != "tau2":
             parts.append(f"factor {self.distillation.factor}")
-        if self.recipe.l1 == self.recipe.l2 == 0:
+        if self.recipe.l1 == self.recipe.l2 == 0 and isinstance(self.task, Vision):  # elsewhere no arm differs in it
             parts.append("no penalty")
         parts.append(f"trial {self.trial}")
         if self.repeat:
@@ -85,7 +86,17 @@ class Run:
 # What a run is made of; from_json builds nothing else, so that a record never runs code.
 PARTS: dict[str, type] = {
     part.__name__: part
-    for part in (Run, Distillation, Recipe, Vision, *MODELS.values(), ExponentialDecay, CosineRestarts, WarmupCosine)
+    for part in (
+        Run,
+        Distillation,
+        Recipe,
+        Vision,
+        AgreementClassification,
+        *MODELS.values(),
+        ExponentialDecay,
+        CosineRestarts,
+        WarmupCosine,
+    )
 }
 
 

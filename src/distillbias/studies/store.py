@@ -4,6 +4,7 @@ STORE/runs/<run>/record.json           the run, its scores, losses, seconds, pro
                  predictions.parquet   one row per example and test set: id, tags, label, logits
                  activations.safetensors  penultimate activations of the fixed sample, and along training
                  weights.safetensors   final weights
+                 vocabulary.json       the word of each id, for tasks with words
                  done                  {file: sha256}; a folder without it is unfinished
 STORE/signals/<teacher>-<mode>.safetensors
 STORE/reports/<study>-<scale>/
@@ -33,6 +34,7 @@ from distillbias.tasks.task import Examples
 
 DONE = "done"
 RUNNING = ".running.lock"
+VOCABULARY = "vocabulary.json"
 
 
 @contextmanager
@@ -73,6 +75,7 @@ class Predictions:
     labels: np.ndarray  # [n]
     logits: np.ndarray  # [n, classes], float32
     tags: dict[str, str | int]
+    columns: dict[str, np.ndarray]  # {column: [n] int32}, -1 where it is not known
 
 
 class Record:
@@ -94,10 +97,13 @@ class Record:
 
     def predictions(self, test: str) -> Predictions:
         path, wanted = self.folder / "predictions.parquet", [("test", "==", test)]
-        table = pq.read_table(path, columns=["id", "label", "logits"], filters=wanted)
+        facts = self.facts["tests"][test]
+        columns = facts.get("columns", [])
+        table = pq.read_table(path, columns=["id", "label", "logits", *columns], filters=wanted)
         logits = table["logits"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
         labels = table["label"].to_numpy().astype(np.int64)
-        return Predictions(table["id"].to_numpy(), labels, logits, self.facts["tests"][test]["tags"])
+        known = {column: table[column].to_numpy() for column in columns}
+        return Predictions(table["id"].to_numpy(), labels, logits, facts["tags"], known)
 
     @cached_property
     def _activations(self) -> dict[str, np.ndarray]:
@@ -231,10 +237,11 @@ def write_predictions(path: Path, tests: dict[str, Examples], logits: dict[str, 
         columns = {
             "test": pa.array([name] * count).dictionary_encode(),
             **{tag: pa.array([value] * count).dictionary_encode() for tag, value in examples.tags.items()},
+            **{column: pa.array(values, pa.int32()) for column, values in examples.columns.items()},
             "id": pa.array(examples.ids, pa.int32()),
             "label": pa.array(examples.labels, pa.uint8()),
             "logits": pa.FixedSizeListArray.from_arrays(flat, classes),
         }
         tables.append(pa.table(columns))
-    table = pa.concat_tables(tables).unify_dictionaries()
+    table = pa.concat_tables(tables, promote_options="default").unify_dictionaries()
     write_whole(path, lambda part: pq.write_table(table, part, compression="zstd"))

@@ -15,8 +15,9 @@ import numpy as np
 class Spec:
     """All that a model is told of its task."""
 
-    shape: tuple[int, ...]  # of one input: (28, 28) for an image
-    classes: int  # 10 digits
+    shape: tuple[int, ...]  # of one input: (28, 28) for an image, () for words, whose number varies
+    classes: int  # 10 digits, 2 numbers of a verb, the whole vocabulary for a language model
+    vocabulary: int = 0  # words as ids below this; 0 where inputs are no words
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,26 +25,32 @@ class Examples:
     """A set of examples. Rows of all members belong together; `ids` name an example whatever the row order.
 
     `tags` are what scores can be sliced by, e.g. {"corruption": "scale", "severity": 3}; one value a set.
+    `columns` are the same with a value for each example, e.g. {"distance": [n]}; -1 where it is not known.
     `origin` says in words where the examples came from, `fingerprint` is a hash of their bytes.
     """
 
-    inputs: np.ndarray  # [n, *shape], uint8 for images
+    inputs: np.ndarray  # [n, *shape], uint8 for images; [n, longest] int32 for words, 0 after the last
     labels: np.ndarray  # [n], int64
     ids: np.ndarray  # [n], int64
     origin: str
     fingerprint: str
     tags: dict[str, str | int] = field(default_factory=dict)
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
 class Splits(NamedTuple):
-    """`validation` is cut from the training set and may be empty; `tests` are touched once, at the end of a run."""
+    """`validation` is cut from the training set and may be empty; `tests` are touched once, at the end of a run.
+
+    `vocabulary` is the word of each id, for tasks with words.
+    """
 
     train: Examples
     validation: Examples
     tests: dict[str, Examples]
+    vocabulary: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -58,7 +65,15 @@ class Task(Protocol):
 
     @property
     def headline(self) -> dict[str, str]:
-        """The test sets of the headline table: {short name of the column: name of the test set}."""
+        """The test sets of the headline table: {short name of the column: name of the test set}.
+
+        Representations are compared on a sample of each.
+        """
+        ...
+
+    @property
+    def path(self) -> str | None:
+        """The test set on which training paths are compared; None where they are not."""
         ...
 
     def __hash__(self) -> int: ...

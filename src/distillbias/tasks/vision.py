@@ -53,6 +53,11 @@ class Vision:
             "translated": test_name("translate", PUBLISHED_SEVERITY),
         }
 
+    @property
+    def path(self) -> str:
+        """Translated, as Figure 1."""
+        return self.headline["translated"]
+
     def load(self, data: Path | None) -> Splits:
         home = cache.home(data)
         train, test = mnist.load(home) if self.source == "mnist" else digits.load()

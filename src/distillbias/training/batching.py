@@ -12,6 +12,8 @@ from distillbias.training.objectives import Batch
 Signal = Callable[[Int[Tensor, " batch"], Tensor], Tensor]  # (rows, inputs) -> teacher's logits
 Order = Callable[[int], torch.Generator]  # epoch -> the stream that orders it
 
+BUCKETS = 64  # batches that are sorted by length together
+
 
 def to_float(pixels: UInt8[Tensor, "batch row col"]) -> Tensor:
     """0..255 to [0, 1], as the paper (no mean, no standard deviation)."""
@@ -19,23 +21,45 @@ def to_float(pixels: UInt8[Tensor, "batch row col"]) -> Tensor:
 
 
 class ResidentData:
-    """Examples as tensors on a device; images stay bytes until they are used."""
+    """Examples as tensors on a device; images stay bytes until they are used, words are cut to the longest row."""
 
     def __init__(self, examples: Examples, device: str | torch.device = "cpu"):
         self.inputs = torch.as_tensor(examples.inputs, device=device)
         self.labels = torch.as_tensor(examples.labels, device=device)
+        words = not self.inputs.dtype == torch.uint8
+        # on the CPU, where batches are put together: a length is needed before the batch is made
+        self.lengths = torch.as_tensor((examples.inputs != 0).sum(1)) if words else None
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def rows(self, rows: Tensor, signal: Signal | None = None) -> Batch:
-        inputs = to_float(self.inputs[rows])
-        return Batch(inputs, self.labels[rows], signal(rows, inputs) if signal else None)
+    def rows(self, rows: Int[Tensor, " batch"], signal: Signal | None = None) -> Batch:
+        """The examples at `rows` (on the CPU)."""
+        here = rows.to(self.inputs.device)
+        if self.lengths is None:
+            inputs = to_float(self.inputs[here])
+        else:
+            inputs = self.inputs[here, : int(self.lengths[rows].max())].long()
+        return Batch(inputs, self.labels[here], signal(here, inputs) if signal else None)
 
     def batches(self, epochs: int, batch: int, order: Order, signal: Signal | None = None) -> Iterator[Batch]:
         """Every epoch in a fresh full shuffle (T27) from its own stream, so that the number of epochs changes
         no earlier one; what a last full batch leaves over is left out of that epoch, other rows each time."""
         for epoch in range(epochs):
-            rows = torch.randperm(len(self), generator=order(epoch)).to(self.inputs.device)
-            for start in range(0, len(self) - batch + 1, batch):
-                yield self.rows(rows[start : start + batch], signal)
+            generator = order(epoch)
+            rows = torch.randperm(len(self), generator=generator)
+            rows = rows[: len(self) // batch * batch]
+            parts = rows.view(-1, batch) if self.lengths is None else self._bucketed(rows, batch, generator)
+            for part in parts:
+                yield self.rows(part, signal)
+
+    def _bucketed(self, rows: Tensor, batch: int, generator: torch.Generator) -> Tensor:
+        """[batches, batch]: rows of like length together, so that little padding is computed; batches shuffled."""
+        assert self.lengths is not None
+        pools = [pool[self.lengths[pool].argsort(stable=True)] for pool in rows.split(BUCKETS * batch)]
+        batches = torch.cat(pools).view(-1, batch)
+        return batches[torch.randperm(len(batches), generator=generator)]
+
+    def by_length(self, rows: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+        """The order of `rows` that puts like lengths together; as they are where there are none."""
+        return torch.arange(len(rows)) if self.lengths is None else self.lengths[rows].argsort(stable=True)

@@ -1,0 +1,101 @@
+"""LSTM (Hochreiter & Schmidhuber 1997) over words: reads left to right and carries one state along.
+
+Classifier of the paper: two layers of 256, its answer read from the output at the last word (paper-facts F4.2).
+Dropout is variational (Gal & Ghahramani 2016): one mask for a whole sentence, at the input of each layer, and one on
+the state that is carried on. The authors drew the second mask for each sentence; here one mask serves a batch,
+which is the same as masking columns of the recurrent weights and lets the fast built-in LSTM be used (T18).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from distillbias.models.output import Dropout, LockedDropout, Output
+from distillbias.tasks.task import Spec
+
+
+@dataclass(frozen=True)
+class LSTMConfig:
+    """Reads a sentence word by word: order and recency are built in (F4.2)."""
+
+    width: int = 256
+    layers: int = 2
+    embedding_dropout: float = 0.2
+    dropout: float = 0.8  # input and recurrent, in each layer
+    output_dropout: float = 0.8
+
+    @property
+    def name(self) -> str:
+        return "LSTM"
+
+    def build(self, spec: Spec) -> nn.Module:
+        return LSTM(self, spec)
+
+
+class LSTM(nn.Module):
+    def __init__(self, config: LSTMConfig, spec: Spec):
+        super().__init__()
+        self.embedding = nn.Embedding(spec.vocabulary, config.width)
+        self.embedding_dropout = Dropout(config.embedding_dropout)
+        self.layers = stack(config.width, config.width, config.layers, config.dropout)
+        self.output_dropout = Dropout(config.output_dropout)
+        self.head = nn.Linear(config.width, spec.classes)
+
+    def forward(self, words: Int[Tensor, "batch time"]) -> Output:
+        x = self.embedding_dropout(self.embedding(words))
+        for layer in self.layers:
+            x = layer(x)
+        penultimate = at_last_word(x, words)
+        return Output(self.head(self.output_dropout(penultimate)), {"penultimate": penultimate})
+
+    def initialise(self, stream: torch.Generator) -> None:
+        """The Keras defaults, which the authors' classifier has (F4.2)."""
+        nn.init.uniform_(self.embedding.weight, -0.05, 0.05, generator=stream)
+        for layer in self.layers:
+            nn.init.xavier_uniform_(layer.weight_ih, generator=stream)
+            nn.init.orthogonal_(layer.weight_hh, generator=stream)
+            layer.initialise_bias()
+        nn.init.xavier_uniform_(self.head.weight, generator=stream)
+        nn.init.zeros_(self.head.bias)
+
+
+class LSTMLayer(nn.Module):
+    """One layer, one bias as in Keras; gates in the order input, forget, cell, output."""
+
+    def __init__(self, inputs: int, width: int, dropout: float):
+        super().__init__()
+        self.weight_ih = nn.Parameter(torch.empty(4 * width, inputs))
+        self.weight_hh = nn.Parameter(torch.empty(4 * width, width))
+        self.bias = nn.Parameter(torch.empty(4 * width))
+        self.register_buffer("no_bias", torch.zeros(4 * width), persistent=False)
+        self.input_dropout = LockedDropout(dropout)
+        self.recurrent_dropout = Dropout(dropout)
+
+    def forward(self, x: Float[Tensor, "batch time inputs"]) -> Float[Tensor, "batch time width"]:
+        width = self.weight_hh.shape[1]
+        start = x.new_zeros(1, len(x), width)
+        carried = self.weight_hh
+        if self.training and self.recurrent_dropout.rate:
+            carried = carried * self.recurrent_dropout(carried.new_ones(1, width))
+        weights = [self.weight_ih, carried, self.bias, self.no_bias]
+        return torch.lstm(self.input_dropout(x), (start, start), weights, True, 1, 0.0, self.training, False, True)[0]
+
+    def initialise_bias(self) -> None:
+        """Zero, and 1 for the forget gate (Jozefowicz et al. 2015)."""
+        width = self.weight_hh.shape[1]
+        nn.init.zeros_(self.bias)
+        nn.init.ones_(self.bias[width : 2 * width])
+
+
+def stack(inputs: int, width: int, layers: int, dropout: float) -> nn.ModuleList:
+    return nn.ModuleList(LSTMLayer(width if index else inputs, width, dropout) for index in range(layers))
+
+
+def at_last_word(
+    x: Float[Tensor, "batch time width"], words: Int[Tensor, "batch time"]
+) -> Float[Tensor, "batch width"]:
+    """The activation at each row's last word; rows end in 0s. A row needs at least one word."""
+    last = (words != 0).sum(1) - 1
+    return x[torch.arange(len(x), device=x.device), last]

@@ -1,0 +1,132 @@
+"""Transformer over words, GPT-2 style: normalisation before each sublayer (Radford et al. 2019; paper-facts F4.1).
+
+Two classifiers of the paper (F4.2), which differ in one thing:
+    Transformer      a <bos> before the sentence sees every word and answers: order is only in the positions
+    Transformer-seq  each word sees those before it, the last one answers: the order of reading is built in
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import sqrt
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from distillbias.data.vocabulary import BEGIN
+from distillbias.models.lstm import at_last_word
+from distillbias.models.output import Dropout, Output
+from distillbias.tasks.task import Spec
+
+POSITIONS = 1024
+DEVIATION = 0.05  # of the first weights, cut at two deviations
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Attends to words wherever they stand; `readout` "last" sees only the words before (F4.2)."""
+
+    readout: Literal["first", "last"] = "last"
+    width: int = 128
+    layers: int = 6
+    heads: int = 8
+    embedding_dropout: float = 0.2
+    attention_dropout: float = 0.6
+    dropout: float = 0.4  # on what each sublayer adds
+
+    @property
+    def name(self) -> str:
+        return "Transformer-seq" if self.readout == "last" else "Transformer"
+
+    def build(self, spec: Spec) -> nn.Module:
+        blocks = [Block(self.width, self.heads, self.attention_dropout, self.dropout) for _ in range(self.layers)]
+        return Classifier(Trunk(blocks, 1, self.width, self.embedding_dropout, spec), self.readout, spec)
+
+
+class Classifier(nn.Module):
+    def __init__(self, trunk: "Trunk", readout: str, spec: Spec):
+        super().__init__()
+        self.trunk, self.readout = trunk, readout
+        self.head = nn.Linear(trunk.norm.normalized_shape[0], spec.classes)
+
+    def forward(self, words: Int[Tensor, "batch time"]) -> Output:
+        if self.readout == "first":
+            words = F.pad(words, (1, 0), value=BEGIN)
+            penultimate = self.trunk(words, (words != 0)[:, None, None, :])[:, 0]  # no word looks at padding (T10)
+        else:
+            penultimate = at_last_word(self.trunk(words, causal(words)), words)
+        return Output(self.head(penultimate), {"penultimate": penultimate})
+
+    def initialise(self, stream: torch.Generator) -> None:
+        initialise_transformer(self, stream)
+
+
+class Trunk(nn.Module):
+    """Words to states: embeddings and positions, then every block in turn, all of them `rounds` times."""
+
+    def __init__(self, blocks: Iterable["Block"], rounds: int, width: int, dropout: float, spec: Spec):
+        super().__init__()
+        self.embedding = nn.Embedding(spec.vocabulary, width)
+        self.positions = nn.Embedding(POSITIONS, width)
+        self.dropout = Dropout(dropout)
+        self.blocks = nn.ModuleList(blocks)
+        self.rounds = rounds
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, words: Int[Tensor, "batch time"], seen: Bool[Tensor, "..."]) -> Float[Tensor, "batch time width"]:
+        """`seen`, [batch or 1, 1, time or 1, time]: which words (last axis) each word looks at."""
+        x = self.dropout(self.embedding(words) + self.positions.weight[: words.shape[1]])
+        hidden = torch.zeros_like(seen, dtype=x.dtype).masked_fill_(~seen, -1e4)
+        for _ in range(self.rounds):
+            for block in self.blocks:
+                x = block(x, hidden)
+        return self.norm(x)
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + feed-forward(norm(x))."""
+
+    def __init__(self, width: int, heads: int, attention_dropout: float, dropout: float):
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.project = nn.Linear(width, width)
+        self.attention_dropout = Dropout(attention_dropout)
+        self.attended_dropout = Dropout(dropout)
+        self.norm = nn.LayerNorm(width)
+        self.widen = nn.Linear(width, 4 * width)
+        self.narrow = nn.Linear(4 * width, width)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Float[Tensor, "batch time width"], hidden: Tensor) -> Float[Tensor, "batch time width"]:
+        x = x + self.attended_dropout(self.project(self.attend(self.attention_norm(x), hidden)))
+        return x + self.dropout(self.narrow(F.gelu(self.widen(self.norm(x)), approximate="tanh")))
+
+    def attend(self, x: Float[Tensor, "batch time width"], hidden: Tensor) -> Float[Tensor, "batch time width"]:
+        """As plain matrix products: on a CPU, at these lengths, faster than the built-in attention."""
+        batch, time, width = x.shape
+        query, key, value = self.qkv(x).view(batch, time, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        scores = (query * (1 / sqrt(width // self.heads))) @ key.transpose(-1, -2) + hidden.to(query.dtype)
+        looked = self.attention_dropout(scores.softmax(-1)) @ value
+        return looked.transpose(1, 2).reshape(batch, time, width)
+
+
+def causal(words: Int[Tensor, "batch time"]) -> Bool[Tensor, "1 1 time time"]:
+    """Each word looks at itself and those before it. Padding stands behind, so no word sees it."""
+    time = words.shape[1]
+    return torch.ones(time, time, dtype=torch.bool, device=words.device).tril()[None, None]
+
+
+def initialise_transformer(model: nn.Module, stream: torch.Generator) -> None:
+    """Truncated normal weights, zero biases, unit norms (F4.1)."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            deviation = DEVIATION
+            nn.init.trunc_normal_(module.weight, 0.0, deviation, -2 * deviation, 2 * deviation, generator=stream)
+        if isinstance(module, nn.Linear | nn.LayerNorm):
+            nn.init.zeros_(module.bias)
+        if isinstance(module, nn.LayerNorm):
+            nn.init.ones_(module.weight)

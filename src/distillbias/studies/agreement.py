@@ -1,0 +1,140 @@
+"""The paper's first test case, as classification: LSTM and Transformers tell the number of a verb they have not seen.
+
+Paper: section 2, Tables 2, 4 and 8, Figures 3, 5, 6b and 10, Appendix D and E.
+
+    distillbias run agreement --scale demo                generated sentences, minutes on two cores
+    distillbias run agreement --scale laptop --data DIR   real sentences, hours on two cores
+    distillbias run agreement --scale paper --data DIR    the authors' table and schedules, one GPU
+
+What differs between the scales is the `Setting`; the arms, the analyses and the report are the same.
+"""
+
+from dataclasses import dataclass, replace
+
+from distillbias.errors import InputError
+from distillbias.models.lstm import LSTMConfig
+from distillbias.models.output import ModelConfig
+from distillbias.models.transformer import TransformerConfig
+from distillbias.models.universal_transformer import UniversalTransformerConfig
+from distillbias.studies.run import Distillation, Run
+from distillbias.studies.study import Arms, Study
+from distillbias.tasks.agreement_classification import AgreementClassification
+from distillbias.training.recipe import ExponentialDecay, Recipe, WarmupCosine
+
+QUESTION = "Does an LSTM's bias for the structure of a sentence reach a Transformer through distillation?"
+TEMPERATURE = 1.0  # paper, section 2.2
+FAMILIES = ("Transformer", "Transformer-seq", "UniversalTransformer-seq", "LSTM")  # from the weakest bias up
+DISTILLED = tuple(f"{teacher} → {student}" for student in FAMILIES for teacher in FAMILIES)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a scale fixes. `taught` has a recipe for each (teacher, student)."""
+
+    task: AgreementClassification
+    models: dict[str, ModelConfig]
+    labels: dict[str, Recipe]
+    taught: dict[tuple[str, str], Recipe]
+
+
+def paper() -> Setting:
+    """F4.2 and F5.2: 40 epochs, each family with the schedules that the authors tuned for it (T12)."""
+    decay = {"Transformer": 0.5, "Transformer-seq": 0.5, "UniversalTransformer-seq": 0.8, "LSTM": 0.96}
+    penalty = {family: 1e-5 if family == "LSTM" else 1e-4 for family in FAMILIES}
+    labels = {
+        family: Recipe(40, 64, 1e-3, ExponentialDecay(10_000, 1_000, 1_000, decay[family]), l2=penalty[family])
+        for family in FAMILIES
+    }
+    taught = {
+        (teacher, student): Recipe(
+            40, 64, 1e-3, ExponentialDecay(period=10_000, decay=_student_decay(teacher, student)), l2=penalty[student]
+        )
+        for teacher in FAMILIES
+        for student in FAMILIES
+    }
+    models: dict[str, ModelConfig] = {
+        "Transformer": TransformerConfig("first"),
+        "Transformer-seq": TransformerConfig("last"),
+        "UniversalTransformer-seq": UniversalTransformerConfig(),
+        "LSTM": LSTMConfig(),
+    }
+    return Setting(AgreementClassification("full"), models, labels, taught)
+
+
+def _student_decay(teacher: str, student: str) -> float:
+    if teacher == "LSTM":
+        return 0.7
+    return 0.96 if student == "LSTM" and teacher != "UniversalTransformer-seq" else 0.8
+
+
+def laptop() -> Setting:
+    """The paper's sizes on 50,000 real sentences: one recipe for all arms of a family, dropout lowered for so short a
+    training. Tuned on 5,000 held-out training sentences (`benchmarks/tune_agreement.py`)."""
+    transformer, lstm = Recipe(4, 128, 1e-3, WarmupCosine(), precision="bfloat16"), 4e-3
+    recipes = {family: transformer for family in FAMILIES} | {"LSTM": replace(transformer, rate=lstm)}
+    recipes["UniversalTransformer-seq"] = replace(transformer, rate=5e-4)
+    models: dict[str, ModelConfig] = {
+        "Transformer": TransformerConfig("first", **LAPTOP_DROPOUT),
+        "Transformer-seq": TransformerConfig("last", **LAPTOP_DROPOUT),
+        "UniversalTransformer-seq": UniversalTransformerConfig(**LAPTOP_DROPOUT),
+        "LSTM": LSTMConfig(embedding_dropout=0.2, dropout=0.5, output_dropout=0.5),
+    }
+    return Setting(AgreementClassification("wiki", most=10_000), models, recipes, _same(recipes))
+
+
+def demo() -> Setting:
+    """Generated sentences and models of an eighth to a quarter of the width: minutes, enough to see every table."""
+    transformer = Recipe(6, 64, 2e-3, WarmupCosine(), precision="bfloat16")
+    recipes = {family: transformer for family in FAMILIES} | {"LSTM": replace(transformer, rate=8e-3)}
+    models: dict[str, ModelConfig] = {
+        "Transformer": TransformerConfig("first", width=32, layers=2, heads=4, **LAPTOP_DROPOUT),
+        "Transformer-seq": TransformerConfig("last", width=32, layers=2, heads=4, **LAPTOP_DROPOUT),
+        "UniversalTransformer-seq": UniversalTransformerConfig(width=64, rounds=2, heads=4, **LAPTOP_DROPOUT),
+        "LSTM": LSTMConfig(width=64, layers=1, embedding_dropout=0.2, dropout=0.2, output_dropout=0.2),
+    }
+    return Setting(AgreementClassification("grammar", words=2_000), models, recipes, _same(recipes))
+
+
+LAPTOP_DROPOUT = {"embedding_dropout": 0.1, "attention_dropout": 0.1, "dropout": 0.1}
+SETTINGS = {"demo": demo, "laptop": laptop, "paper": paper}
+TRIALS = {"demo": 2, "laptop": 4, "paper": 4}
+
+
+def study(scale: str, trials: int | None = None, epochs: int | None = None) -> Study:
+    """The declared study at one of three scales; `epochs` sets the length of every run, for a quick look."""
+    if scale not in SETTINGS:
+        raise InputError(f"unknown scale {scale!r}; it is one of {', '.join(SETTINGS)}")
+    trials = TRIALS[scale] if trials is None else trials
+    if trials < 1:
+        raise InputError(f"{trials} trials; a study needs at least 1")
+    setting = SETTINGS[scale]()
+    if epochs is not None:
+        labels = {family: replace(recipe, epochs=epochs) for family, recipe in setting.labels.items()}
+        taught = {pair: replace(recipe, epochs=epochs) for pair, recipe in setting.taught.items()}
+        setting = replace(setting, labels=labels, taught=taught)
+    title = scale if epochs is None else f"{scale}-{epochs}-epochs"
+    return Study("agreement", title, QUESTION, arms(setting, trials))
+
+
+def arms(setting: Setting, trials: int) -> Arms:
+    """Tables 2 and 4: each family alone, and all sixteen teacher-student pairs."""
+    found: Arms = {family: tuple(alone(setting, family, t) for t in range(trials)) for family in FAMILIES}
+    for arm in DISTILLED:
+        teacher, student = arm.split(" → ")
+        found[arm] = tuple(taught(setting, teacher, student, t) for t in range(trials))
+    return found
+
+
+def alone(setting: Setting, family: str, trial: int) -> Run:
+    return Run(setting.task, setting.models[family], setting.labels[family], trial)
+
+
+def taught(setting: Setting, teacher: str, student: str, trial: int) -> Run:
+    """A student of its own trial's teacher."""
+    lesson = Distillation(alone(setting, teacher, trial), TEMPERATURE)
+    return Run(setting.task, setting.models[student], setting.taught[teacher, student], trial, lesson)
+
+
+def _same(recipes: dict[str, Recipe]) -> dict[tuple[str, str], Recipe]:
+    """Students are trained as the same family is on labels."""
+    return {(teacher, student): recipes[student] for teacher in FAMILIES for student in FAMILIES}
