@@ -16,6 +16,7 @@ from distillbias.studies.store import Store
 from distillbias.studies.study import Study
 
 COMMANDS = [("demo",), ("run",), ("report",), ("status",), ("list",), ("evaluate",)]
+COMMANDS += [("pack",), ("unpack",)]
 COMMANDS += [("data",), *(("data", sub) for sub in ("list", "get", "import", "verify"))]
 
 
@@ -181,7 +182,7 @@ def test_the_store_may_be_named_by_the_environment(call, small, monkeypatch, tmp
 def test_data_list_says_what_is_here(call) -> None:
     status, out, _ = call("data", "list", "--data", "data")
     assert status == 0 and "data sets in data" in out
-    assert out.count("[not here]") == 2
+    assert out.count("[not here]") == 3
     status, out, _ = call("data", "verify", "mnist", "--data", "data")
     assert status == 1 and out.count("missing") == 4
 

@@ -1,5 +1,6 @@
 """The command line: parse, call, print. Everything heavy is imported by the command that needs it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,7 @@ StoreAt = Annotated[Path, typer.Option(envvar="DISTILLBIAS_STORE", help="Where r
 Device = Annotated[str, typer.Option(help="cpu, cuda, or cuda:1.")]
 Workers = Annotated[int, typer.Option(help="Runs at once.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the report [default: STORE/reports/STUDY-SCALE].")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out and list them, instead of stopping.")]
 STORE = Path("store")
 
 
@@ -100,6 +102,42 @@ def report(
 
 
 @app.command()
+def pack(
+    study: StudyName,
+    out: Annotated[Path, typer.Option(help="Folder to write to; the runs go to its sub-folder `packed`.")],
+    scale: Scale = "demo",
+    trials: Trials = None,
+    epochs: Epochs = None,
+    store: StoreAt = STORE,
+) -> None:
+    """Finished runs made small enough to publish: records, predictions, some activations, no weights.
+
+    Example: distillbias pack agreement --scale laptop --out results/agreement-laptop
+    """
+    from distillbias.studies.catalogue import find_study
+    from distillbias.studies.packing import pack
+    from distillbias.studies.store import Store
+
+    packed = pack(find_study(study, scale, trials, epochs), Store(store), out)
+    typer.echo(f"{len(packed)} runs are packed in {out}")
+
+
+@app.command()
+def unpack(
+    folder: Annotated[Path, typer.Argument(help="A folder that `pack` wrote to.")], store: StoreAt = STORE
+) -> None:
+    """Take packed runs into the store: reports read them, studies go on from them.
+
+    Example: distillbias unpack results/agreement-laptop
+    """
+    from distillbias.studies.packing import unpack
+    from distillbias.studies.store import Store
+
+    copied, there = unpack(folder, Store(store))
+    typer.echo(f"{copied} runs unpacked, {there} were there")
+
+
+@app.command()
 def status(
     study: StudyName, scale: Scale = "demo", trials: Trials = None, epochs: Epochs = None, store: StoreAt = STORE
 ) -> None:
@@ -133,15 +171,19 @@ def list_() -> None:
 @app.command()
 def evaluate(
     run: Annotated[str, typer.Argument(help="The run's name or its beginning; the report lists them.")],
-    data: Annotated[Path, typer.Option(help="A .npz with images, labels and tags, or a folder (see below).")],
+    data: Annotated[Path, typer.Option(help="A file or folder of a format that the run's task reads (see below).")],
+    skip_bad: SkipBad = False,
     store: StoreAt = STORE,
     device: Device = "cpu",
 ) -> None:
     """Score a trained run on other data, slice by slice.
 
-    DATA is a .npz file with `images` [n, 28, 28] and `labels` [n], every further array of length n a tag to
-    slice by; or a folder with test_images.npy and test_labels.npy, in it or in each of its sub-folders (the
+    For a run on images DATA is a .npz file with `images` [n, 28, 28] and `labels` [n], every further array of length
+    n a tag to slice by; or a folder with test_images.npy and test_labels.npy, in it or in each of its sub-folders (the
     layout of MNIST-C); or a folder with the idx files of a test set.
+
+    For a run on agreement it is a file of any agreement format, or a folder of them (`distillbias data import --help`);
+    where attractors or distances are known each has a slice of its own.
 
     Example: distillbias evaluate 3f2a --data mnist_c
     """
@@ -152,7 +194,14 @@ def evaluate(
     from distillbias.studies.store import Store
 
     check_device(device)
-    Console().print(score_table(score_outside(run, data, Store(store), device)))
+    scored = score_outside(run, data, Store(store), device, skip_bad)
+    Console().print(score_table(scored))
+    _list_skipped(scored.skipped)
+
+
+def _list_skipped(lines: Sequence[str]) -> None:
+    for line in lines:
+        typer.echo(f"left out: {line}", err=True)
 
 
 @data_app.command("list")
@@ -161,6 +210,7 @@ def data_list(data: Data = None) -> None:
 
     Example: distillbias data list
     """
+    from distillbias.data import agreement
     from distillbias.data.cache import available, home
 
     place = home(data)
@@ -170,6 +220,8 @@ def data_list(data: Data = None) -> None:
             "complete" if entry.complete else (f"partial: {', '.join(entry.present)}" if entry.present else "not here")
         )
         typer.echo(f"  {entry.data_set.name}: {entry.data_set.description} [{state}]")
+    sets = ", ".join(agreement.available(place)) or "not here"
+    typer.echo(f"  agreement: English sentences for subject-verb agreement [{sets}]")
 
 
 @data_app.command("get")
@@ -190,22 +242,27 @@ def data_get(name: Annotated[str, typer.Argument(help="mnist or mnist_c")], data
 
 @data_app.command("import")
 def data_import(
-    name: Annotated[str, typer.Argument(help="mnist or mnist_c")],
+    name: Annotated[str, typer.Argument(help="mnist, mnist_c or agreement")],
     folder: Annotated[Path, typer.Argument(help="Where the files are.")],
     data: Data = None,
+    skip_bad: SkipBad = False,
 ) -> None:
     """Verify files you have and copy them to where data sets live.
+
+    Agreement data are recognised by their content, plain or as .xz or .gz: the authors' whole table
+    (agr_50_mostcommon_10K.tsv), the simple release (numpred.*), tables of sentences with subject and verb positions,
+    X.text with X.gold, tables from treebanks, BLiMP, Marvin & Linzen, Lakretz.
 
     Example: distillbias data import mnist ~/Downloads/mnist
     """
     from distillbias.data.cache import home, import_folder
 
-    for path in import_folder(name, folder, home(data)):
+    for path in import_folder(name, folder, home(data), skip_bad):
         typer.echo(path)
 
 
 @data_app.command("verify")
-def data_verify(name: Annotated[str, typer.Argument(help="mnist or mnist_c")], data: Data = None) -> None:
+def data_verify(name: Annotated[str, typer.Argument(help="mnist, mnist_c or agreement")], data: Data = None) -> None:
     """Check every file of a data set against what it must hold.
 
     Example: distillbias data verify mnist

@@ -153,7 +153,7 @@ def test_the_name_of_a_numpred_file_tells_its_attractors(tmp_path, name, count):
         ("numpred", "VBZ\t", "VB\t", "numpred.test.2 line 2: unknown label 'VB'"),
         ("numpred", "VBZ\t", "VBZ\tx\t", "line 2: not a label, one tab, and the words before the verb"),
         ("numpred", "NN '' of", "NN  of", "line 2: an empty word"),
-        ("gulordava", "5\tare", "8\tare", "text line 1: verb position 8 is outside the 7 words"),
+        ("gulordava", "5\tare", "8\tare", "text line 1: verb position 8 is outside the 8 words"),
         ("gulordava", "2\tIs", "1\tIs", "text line 2: word 'key' at the verb's position is not 'is'"),
         ("gulordava", "2\tIs\tAre\t0\n", "", "text line 2: no good line 2 in subj_agr_filtered.gold"),
         ("gulordava", "the key Is here . <eos>\n", "", "gold line 2: no good line 2 in subj_agr_filtered.text"),

@@ -6,6 +6,9 @@ import torch
 from tests import tiny
 
 from distillbias.evaluation.predict import predict, sample_rows
+from distillbias.models.lstm import LSTMConfig
+from distillbias.models.output import initialise
+from distillbias.tasks.task import Examples, Spec
 
 EXAMPLES = tiny.examples(23)
 
@@ -59,3 +62,19 @@ def test_the_sample_is_fixed_sorted_and_without_repeats() -> None:
     assert np.array_equal(rows, sample_rows(tiny.examples(23, seed=5), 10, 0))  # whatever the content
     assert not np.array_equal(rows, sample_rows(EXAMPLES, 10, 1))
     assert np.array_equal(sample_rows(EXAMPLES, 1000, 0), np.arange(23))
+
+
+def test_sentences_are_answered_in_their_order() -> None:
+    random = np.random.default_rng(0)
+    inputs = np.zeros((30, 11), np.int32)
+    for row, length in enumerate(random.integers(1, 12, 30)):
+        inputs[row, :length] = random.integers(1, 20, length)
+    made = Examples(inputs, np.zeros(30, np.int64), np.arange(30), "noise", "none")
+    model = LSTMConfig(width=8).build(Spec((), 2, 20))
+    initialise(model, torch.Generator().manual_seed(0))
+    logits, hidden = predict(model, made, batch=7)
+    for row, words in enumerate(inputs):
+        alone = model.eval()(torch.as_tensor(words[words != 0]).long()[None])
+        np.testing.assert_allclose(logits[row], alone.logits[0].detach(), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(hidden[row], alone.hidden["penultimate"][0].detach(), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(predict(model, made, np.array([3, 1]))[0], logits[[3, 1]], rtol=1e-4, atol=1e-6)

@@ -11,10 +11,22 @@ from distillbias.models.registry import MODELS
 from distillbias.tasks.task import Spec
 
 SPEC = Spec(shape=(28, 28), classes=10)
+WORDS = Spec(shape=(), classes=2, vocabulary=50)
+IMAGE_MODELS = ("CNN", "MLP")
 
 
 def stream(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def spec_of(name: str) -> Spec:
+    return SPEC if name in IMAGE_MODELS else WORDS
+
+
+def inputs_of(name: str) -> torch.Tensor:
+    if name in IMAGE_MODELS:
+        return torch.rand(6, 28, 28, generator=stream(1))
+    return torch.randint(4, 50, (6, 9), generator=stream(1))
 
 
 def norms(model: nn.Module) -> int:
@@ -60,7 +72,7 @@ def test_maxout_takes_consecutive_channels() -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_same_stream_same_weights_and_no_global_draw(name: str) -> None:
     before = torch.random.get_rng_state()
-    models = [MODELS[name]().build(SPEC) for _ in range(2)]
+    models = [MODELS[name]().build(spec_of(name)) for _ in range(2)]
     torch.random.set_rng_state(before)  # building draws PyTorch's own first weights, which initialise replaces
     for model in models:
         initialise(model, stream(3))
@@ -71,11 +83,12 @@ def test_same_stream_same_weights_and_no_global_draw(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_answers_do_not_depend_on_the_rest_of_the_batch(name: str) -> None:
-    model = MODELS[name]().build(SPEC).eval()
+    model = MODELS[name]().build(spec_of(name)).eval()
     initialise(model, stream())
-    images = torch.rand(6, 28, 28, generator=stream(1))
-    torch.testing.assert_close(model(images).logits[:2], model(images[:2]).logits)
-    torch.testing.assert_close(model.answer(model(images).hidden["penultimate"]), model(images).logits)
+    inputs = inputs_of(name)
+    torch.testing.assert_close(model(inputs).logits[:2], model(inputs[:2]).logits)
+    last = model.answer if name in IMAGE_MODELS else model.head
+    torch.testing.assert_close(last(model(inputs).hidden["penultimate"]), model(inputs).logits)
 
 
 def test_batch_norm_follows_keras() -> None:

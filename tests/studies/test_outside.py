@@ -171,12 +171,13 @@ def test_scoring_the_runs_own_test_sets_gives_its_scores(store: Store, tmp_path:
         labels=np.concatenate([tests[kind].labels for kind in kinds]),
         kind=np.repeat([0, 1], 500),
     )
-    label, found = score_outside(tiny.STUDENT.name[:9], tmp_path / "d.npz", store)
-    assert label == "MLP → MLP · trial 0" and list(found) == ["all", "kind = 0", "kind = 1"]
+    scored = score_outside(tiny.STUDENT.name[:9], tmp_path / "d.npz", store)
+    found = scored.slices
+    assert scored.label == "MLP → MLP · trial 0" and list(found) == ["all", "kind = 0", "kind = 1"]
     for index, kind in enumerate(kinds):
         recorded = store.record(tiny.STUDENT).facts["scores"][kind]
         assert found[f"kind = {index}"] == pytest.approx(recorded, abs=1e-6)
     mean = (found["kind = 0"]["accuracy"] + found["kind = 1"]["accuracy"]) / 2
     assert found["all"]["n"] == 1000 and found["all"]["accuracy"] == pytest.approx(mean)
-    table = score_table((label, found))
-    assert table.title == label and list(table.columns[1].cells) == ["1,000", "500", "500"]
+    table = score_table(scored)
+    assert table.title == scored.label and list(table.columns[1].cells) == ["1,000", "500", "500"]

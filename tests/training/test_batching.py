@@ -3,10 +3,12 @@
 from collections import Counter
 from itertools import combinations
 
+import numpy as np
 import pytest
 import torch
 from tests import tiny
 
+from distillbias.tasks.task import Examples
 from distillbias.training.batching import ResidentData, to_float
 from distillbias.training.seeds import stream
 
@@ -80,3 +82,36 @@ def test_pixels_become_numbers_from_zero_to_one() -> None:
 
 def test_a_batch_larger_than_the_data_gives_none() -> None:
     assert list(ResidentData(tiny.examples(5)).batches(3, 6, order())) == []
+
+
+def sentences(count: int = 100, seed: int = 0) -> Examples:
+    """Rows of 1 to 12 words; the first word of a row is its number + 1."""
+    random = np.random.default_rng(seed)
+    inputs = np.zeros((count, 12), np.int32)
+    for row, length in enumerate(random.integers(1, 13, count)):
+        inputs[row, :length] = random.integers(1, 50, length)
+    inputs[:, 0] = np.arange(count) + 1
+    return Examples(inputs, random.integers(0, 2, count), np.arange(count), "noise", "none")
+
+
+def test_words_are_cut_to_the_longest_of_their_batch() -> None:
+    made = sentences()
+    for batch in ResidentData(made).batches(2, BATCH, order()):
+        rows = batch.inputs[:, 0] - 1
+        assert torch.equal(batch.inputs, torch.as_tensor(made.inputs)[rows, : batch.inputs.shape[1]].long())
+        assert (batch.inputs[:, -1] != 0).any() and torch.equal(batch.labels, torch.as_tensor(made.labels)[rows])
+
+
+def test_buckets_visit_each_row_once_and_waste_little() -> None:
+    data = ResidentData(sentences(1000))
+    for epoch in range(2):
+        batches = [batch.inputs for batch in data.batches(1, BATCH, lambda _, e=epoch: stream("order", e))]
+        rows = [int(row) for inputs in batches for row in inputs[:, 0] - 1]
+        assert len(set(rows)) == len(rows) == 1000 // BATCH * BATCH
+        words, places = sum(int((b != 0).sum()) for b in batches), sum(b.numel() for b in batches)
+        assert words / places > 0.9  # unsorted rows of 1 to 12 words fill 55 %
+
+
+def test_batches_of_like_length_come_in_no_order_of_length() -> None:
+    lengths = [batch.inputs.shape[1] for batch in ResidentData(sentences(1000)).batches(1, BATCH, order())]
+    assert sorted(lengths) != lengths and abs(np.corrcoef(np.arange(len(lengths)), lengths)[0, 1]) < 0.4

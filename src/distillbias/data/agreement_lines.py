@@ -5,7 +5,7 @@ import lzma
 import zlib
 from array import array
 from collections.abc import Iterator, Sequence
-from io import BufferedIOBase
+from io import BufferedIOBase, BufferedReader
 from itertools import islice
 from pathlib import Path
 from sys import intern
@@ -144,7 +144,7 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise InputError(f"cannot read {path}{where}: {reason}") from error
 
 
-def _unpacked(handle: BufferedIOBase) -> BufferedIOBase:
+def _unpacked(handle: BufferedReader) -> BufferedIOBase:
     magic = handle.read(len(XZ_MAGIC))
     handle.seek(0)
     if magic == XZ_MAGIC:

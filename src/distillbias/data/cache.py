@@ -9,11 +9,12 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import NamedTuple
 
-from distillbias.data import files, mnist, mnist_c, published
+from distillbias.data import agreement, files, mnist, mnist_c, published
 from distillbias.data.catalogue import DATA_SETS, DataSet, File, lookup
 from distillbias.data.download import Accept, Progress, fetch_first
 from distillbias.errors import InputError
 
+AGREEMENT = "agreement"  # many files of many origins, recognised by their content; see data.agreement
 VARIABLE = "DISTILLBIAS_DATA"
 ARCHIVE = "mnist_c.zip"
 
@@ -43,8 +44,10 @@ def home(given: Path | None = None) -> Path:
     return folder
 
 
-def import_folder(name: str, folder: Path, home: Path) -> list[Path]:
+def import_folder(name: str, folder: Path, home: Path, skip_bad: bool = False) -> list[Path]:
     """Verify the files of data set `name` in `folder` and copy them to `home`; for MNIST-C a zip archive will do too.
+
+    `skip_bad` lets agreement files with bad rows pass.
 
     Returns:
         The files written.
@@ -52,9 +55,12 @@ def import_folder(name: str, folder: Path, home: Path) -> list[Path]:
     Raises:
         InputError: unknown data set, files missing or not genuine, or `home` cannot be written.
     """
-    lookup(name)
+    if name != AGREEMENT:
+        lookup(name)
     if not folder.exists():
         raise InputError(f"no folder {folder} to import {name} from")
+    if name == AGREEMENT:
+        return agreement.import_agreement(folder, home, skip_bad)
     return _import_mnist(folder, home) if name == "mnist" else _import_mnist_c(folder, home)
 
 
@@ -132,11 +138,23 @@ def _accept(name: str, file: File, home: Path) -> Accept:
 
 def verify(name: str, home: Path) -> list[Status]:
     """Look at every file of data set `name` in `home`; reads and hashes them all."""
+    if name == AGREEMENT:
+        return [_verify_sentences(part, home) for part in agreement.SETS]
     lookup(name)
     if name == "mnist":
         return [_verify_idx(file, home) for file in DATA_SETS["mnist"].files]
     present = _present_corruptions(home)
     return [_verify_arrays(name, home) for name in published.NAMES if name in mnist_c.CORRUPTIONS or name in present]
+
+
+def _verify_sentences(name: str, home: Path) -> Status:
+    if name not in agreement.available(home):
+        return Status(name, "missing", f"not in {home}")
+    try:
+        rows = sum(len(sentences) for sentences in agreement.load_set(name, home).values())
+    except InputError as error:
+        return Status(name, "damaged", str(error))
+    return Status(name, "ok", f"{rows:,} sentences, each with its verb where it should be; no checksum is published")
 
 
 def _verify_idx(file: File, home: Path) -> Status:

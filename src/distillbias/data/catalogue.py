@@ -92,6 +92,11 @@ DATA_SETS: dict[str, DataSet] = {data_set.name: data_set for data_set in (MNIST,
 
 def lookup(name: str) -> DataSet:
     """The data set called `name`; InputError naming the choices if there is none."""
+    if name == "agreement":
+        raise InputError(
+            "agreement data cannot be downloaded: their address answers no more (404 since 2024), and most sets allow "
+            "no copies; get the files from their authors and use `distillbias data import agreement DIR`"
+        )
     if name not in DATA_SETS:
-        raise InputError(f"unknown data set {name!r}; the choices are {', '.join(DATA_SETS)}")
+        raise InputError(f"unknown data set {name!r}; the choices are {', '.join(DATA_SETS)} and agreement")
     return DATA_SETS[name]

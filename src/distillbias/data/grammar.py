@@ -13,6 +13,7 @@ import hashlib
 from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate, chain, islice
+from math import fsum
 from typing import Any, NamedTuple, TypeVar
 from zlib import crc32
 
@@ -39,7 +40,7 @@ class Choice(NamedTuple):
 
 
 def weighted(weights: Mapping[T, int | float]) -> Choice:
-    total = sum(weights.values())
+    total = fsum(weights.values())  # sum() rounds differently before Python 3.12
     return Choice(list(accumulate(weight / total for weight in weights.values())), list(weights))
 
 

@@ -1,6 +1,7 @@
 """LSTM (Hochreiter & Schmidhuber 1997) over words: reads left to right and carries one state along.
 
 Classifier of the paper: two layers of 256, its answer read from the output at the last word (paper-facts F4.2).
+Language model of the paper: two layers of 1024 or 512, each output asks for the next word (F4.1).
 Dropout is variational (Gal & Ghahramani 2016): one mask for a whole sentence, at the input of each layer, and one on
 the state that is carried on. The authors drew the second mask for each sentence; here one mask serves a batch,
 which is the same as masking columns of the recurrent weights and lets the fast built-in LSTM be used (T18).
@@ -12,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from distillbias.models.output import Dropout, LockedDropout, Output
+from distillbias.models.output import Dropout, LockedDropout, Output, tied_output
 from distillbias.tasks.task import Spec
 
 
@@ -54,6 +55,7 @@ class LSTM(nn.Module):
         """The Keras defaults, which the authors' classifier has (F4.2)."""
         nn.init.uniform_(self.embedding.weight, -0.05, 0.05, generator=stream)
         for layer in self.layers:
+            assert isinstance(layer, LSTMLayer)
             nn.init.xavier_uniform_(layer.weight_ih, generator=stream)
             nn.init.orthogonal_(layer.weight_hh, generator=stream)
             layer.initialise_bias()
@@ -61,8 +63,54 @@ class LSTM(nn.Module):
         nn.init.zeros_(self.head.bias)
 
 
+@dataclass(frozen=True)
+class LSTMLanguageModelConfig:
+    """Reads a sentence word by word and asks for the next; the defaults have 28,109,824 parameters (F4.1)."""
+
+    name: str = "LSTM"
+    width: int = 1024  # of layers and embedding
+    layers: int = 2
+    embedding_dropout: float = 0.2
+    dropout: float = 0.5  # input and recurrent, in each layer
+    output_dropout: float = 0.5
+
+    def build(self, spec: Spec) -> nn.Module:
+        return LSTMLanguageModel(self, spec)
+
+
+class LSTMLanguageModel(nn.Module):
+    """Embedding, layers, a linear projection, and the embedding again as the answer."""
+
+    def __init__(self, config: LSTMLanguageModelConfig, spec: Spec):
+        super().__init__()
+        self.embedding = nn.Embedding(spec.vocabulary, config.width)
+        self.embedding_dropout = Dropout(config.embedding_dropout)
+        self.layers = stack(config.width, config.width, config.layers, config.dropout)
+        self.project = nn.Linear(config.width, config.width)
+        self.output_dropout = Dropout(config.output_dropout)
+
+    def forward(self, words: Int[Tensor, "batch time"]) -> Output:
+        x = self.embedding_dropout(self.embedding(words))
+        for layer in self.layers:
+            x = layer(x)
+        return tied_output(self.output_dropout(self.project(x)), self.embedding)
+
+    def initialise(self, stream: torch.Generator) -> None:
+        """Truncated normal with deviation width**-0.5, cut at two deviations; biases 0, of forget gates 1 (F4.1)."""
+        for parameter in self.parameters():
+            if parameter.ndim > 1:
+                deviation = parameter.shape[1] ** -0.5
+                nn.init.trunc_normal_(parameter, 0.0, deviation, -2 * deviation, 2 * deviation, generator=stream)
+        for layer in self.layers:
+            assert isinstance(layer, LSTMLayer)
+            layer.initialise_bias()
+        nn.init.zeros_(self.project.bias)
+
+
 class LSTMLayer(nn.Module):
     """One layer, one bias as in Keras; gates in the order input, forget, cell, output."""
+
+    no_bias: Tensor
 
     def __init__(self, inputs: int, width: int, dropout: float):
         super().__init__()

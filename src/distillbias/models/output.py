@@ -10,11 +10,35 @@ from torch import Tensor, nn
 from distillbias.tasks.task import Spec
 
 
-class Output(NamedTuple):
-    """Logits, and the named activations that analyses read; `penultimate` is what the last linear layer sees."""
+class Factored(NamedTuple):
+    """Logits of every word at every position, `states @ matrix.T`, which nobody makes whole.
 
-    logits: Float[Tensor, "batch classes"]
+    Products are made in the type of `states`.
+    """
+
+    states: Float[Tensor, "batch time width"]
+    matrix: Float[Tensor, "words width"]
+
+    def detach(self) -> "Factored":
+        return Factored(self.states.detach(), self.matrix.detach())
+
+
+class Output(NamedTuple):
+    """Logits, and the named activations that analyses read; `penultimate` is what the last linear layer sees.
+
+    Of a language model that is a state at each position, [batch, time, width].
+    """
+
+    logits: Float[Tensor, "batch classes"] | Factored
     hidden: dict[str, Tensor]
+
+
+def tied_output(states: Float[Tensor, "batch time width"], embedding: nn.Embedding) -> Output:
+    """Next-word logits by the embedding itself, without a bias (Press & Wolf 2017; paper-facts F4.1)."""
+    device = states.device.type
+    if torch.is_autocast_enabled(device):
+        states = states.to(torch.get_autocast_dtype(device))
+    return Output(Factored(states, embedding.weight), {"penultimate": states})
 
 
 @runtime_checkable
@@ -93,8 +117,8 @@ def initialise(model: nn.Module, stream: torch.Generator) -> None:
 
     A model with other first weights has an `initialise(stream)` of its own.
     """
-    if hasattr(model, "initialise"):
-        model.initialise(stream)
+    if own := getattr(model, "initialise", None):
+        own(stream)
         return
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):

@@ -3,6 +3,7 @@
 Two classifiers of the paper (F4.2), which differ in one thing:
     Transformer      a <bos> before the sentence sees every word and answers: order is only in the positions
     Transformer-seq  each word sees those before it, the last one answers: the order of reading is built in
+And a language model, in which each word sees those before it and asks for the next (F4.1).
 """
 
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from distillbias.data.vocabulary import BEGIN
 from distillbias.models.lstm import at_last_word
-from distillbias.models.output import Dropout, Output
+from distillbias.models.output import Dropout, Output, tied_output
 from distillbias.tasks.task import Spec
 
 POSITIONS = 1024
@@ -58,6 +59,37 @@ class Classifier(nn.Module):
         else:
             penultimate = at_last_word(self.trunk(words, causal(words)), words)
         return Output(self.head(penultimate), {"penultimate": penultimate})
+
+    def initialise(self, stream: torch.Generator) -> None:
+        initialise_transformer(self, stream)
+
+
+@dataclass(frozen=True)
+class TransformerLanguageModelConfig:
+    """Attends to the words before and asks for the next; the defaults have 24,577,024 parameters (F4.1)."""
+
+    name: str = "Transformer"
+    width: int = 512
+    layers: int = 6
+    heads: int = 8
+    embedding_dropout: float = 0.2
+    attention_dropout: float = 0.6
+    dropout: float = 0.4  # on what each sublayer adds
+
+    def build(self, spec: Spec) -> nn.Module:
+        blocks = [Block(self.width, self.heads, self.attention_dropout, self.dropout) for _ in range(self.layers)]
+        return TransformerLanguageModel(Trunk(blocks, 1, self.width, self.embedding_dropout, spec))
+
+
+class TransformerLanguageModel(nn.Module):
+    """The trunk, and its embedding again as the answer."""
+
+    def __init__(self, trunk: "Trunk"):
+        super().__init__()
+        self.trunk = trunk
+
+    def forward(self, words: Int[Tensor, "batch time"]) -> Output:
+        return tied_output(self.trunk(words, causal(words)), self.trunk.embedding)
 
     def initialise(self, stream: torch.Generator) -> None:
         initialise_transformer(self, stream)

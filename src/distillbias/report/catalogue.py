@@ -1,5 +1,6 @@
 """Which report belongs to which study, what a finished one hands back, and what there is to run."""
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import NamedTuple
 from rich.table import Table as RichTable
 
 from distillbias.models.registry import MODELS
-from distillbias.report import vision
+from distillbias.report import agreement, agreement_lm, vision
 from distillbias.report.html import Page
 from distillbias.report.tables import Table
 from distillbias.report.writing import Gallery, write_page
@@ -16,9 +17,12 @@ from distillbias.studies.catalogue import SCALES, STUDIES
 from distillbias.studies.run import PARTS
 from distillbias.studies.store import Store, clear_errors
 from distillbias.studies.study import Study
-from distillbias.tasks.vision import Vision
 
-PAGES: dict[str, Callable[[Study, Store, Path | None, Gallery], Page]] = {"vision": vision.make_page}
+PAGES: dict[str, Callable[[Study, Store, Path | None, Gallery], Page]] = {
+    "vision": vision.make_page,
+    "agreement": agreement.make_page,
+    "agreement-lm": agreement_lm.make_page,
+}
 
 
 class Written(NamedTuple):
@@ -68,6 +72,7 @@ def catalogue_tables() -> Iterator[RichTable]:
         models.add_row(name, (config.__doc__ or "").splitlines()[0])
     tasks = RichTable("task", "what it is", title="tasks")
     for part in PARTS.values():
-        if part is Vision:
-            tasks.add_row(part.__name__.lower(), (part.__doc__ or "").splitlines()[0])
+        if hasattr(part, "load"):  # of all that a run is made of, only tasks load data
+            name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", part.__name__).lower()
+            tasks.add_row(name, (part.__doc__ or "").splitlines()[0])
     yield from (studies, models, tasks)

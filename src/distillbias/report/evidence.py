@@ -3,16 +3,21 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from distillbias.report.published import Published, published
+from distillbias.report.published import Published
 from distillbias.report.tables import Cell
 from distillbias.studies.run import Run
 from distillbias.studies.store import Record, Store
 from distillbias.studies.study import Study
 
+Trials = dict[int, float]  # one quantity of one arm: {trial: value}
+
 
 @dataclass(frozen=True)
 class Evidence:
+    """A study and what of it is done; the case of the paper adds its titles and published numbers."""
+
     study: Study
     store: Store
     data: Path | None
@@ -26,33 +31,33 @@ class Evidence:
         }
 
     @property
-    def headline(self) -> dict[str, str]:
-        """{column: test set}: mnist, scaled, translated."""
-        return next(iter(self.study.arms.values()))[0].task.headline
+    def first(self) -> Record | None:
+        """Any finished record: all have the same data."""
+        return next((record for records in self.records.values() for record in records.values()), None)
 
     @property
-    def on_paper_data(self) -> bool:
-        """Only then is a published number a thing to compare with."""
-        return next(iter(self.study.arms.values()))[0].task.name == "mnist"
+    def task(self) -> Any:
+        """The task, which all runs share."""
+        return next(iter(self.study.arms.values()))[0].task
+
+    @property
+    def headline(self) -> dict[str, str]:
+        """{column: test set}, as the task has it."""
+        return self.task.headline
 
     def title(self, column: str) -> str:
         """A headline column for people."""
-        return {"mnist": "MNIST" if self.on_paper_data else "Digits"}.get(column, column.capitalize())
+        return column.capitalize()
 
     def runs(self, arm: str) -> dict[int, Run]:
         """The finished runs of an arm by trial."""
         return {run.trial: run for run in self.study.arms[arm] if self.store.done(run)}
 
-    def values(self, arm: str, test: str, metric: str) -> dict[int, float]:
+    def values(self, arm: str, test: str, metric: str) -> Trials:
         """{trial: score} on a test set."""
         return {trial: record.score(test, metric) for trial, record in self.records[arm].items()}
 
-    def cell(self, arm: str, column: str, metric: str, digits: int = 4) -> Cell:
-        """A quantity of an arm on a headline column, beside the published one where the data are the paper's."""
-        found = self.values(arm, self.headline[column], metric)
-        return self.cell_of(found, digits, published(arm, column, metric) if self.on_paper_data else None)
-
-    def cell_of(self, found: dict[int, float], digits: int = 4, beside: Published | None = None) -> Cell:
+    def cell_of(self, found: Trials, digits: int = 4, beside: Published | None = None) -> Cell:
         """{trial: value} as a cell of a table; missing trials are told."""
         return Cell(tuple(found.values()), beside, digits, self.study.trials, tuple(found))
 

@@ -1,8 +1,8 @@
 """Figures of scores: accuracy, severity, distillation settings, training, reliability.
 
 Every `draw_*` takes finished values and returns a `Figure` whose panels share scales; nothing here computes a result
-beyond the mean that is drawn. The figures of `figures_paths.py` (maps, paths, basins) and `figures_errors.py` (error
-sets) are offered here too, so that a report imports one module.
+beyond the mean that is drawn. The figures of `figures_paths.py` (maps, paths, basins), `figures_errors.py` (error sets)
+and `figures_agreement.py` are offered here too, so that a report imports one module.
 """
 
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from distillbias.report.figures_agreement import draw_groups, draw_students, draw_tradeoff
 from distillbias.report.figures_errors import Overlap, Venn, draw_overlap_bars, draw_venn
 from distillbias.report.figures_paths import (
     INTERPOLATED,
@@ -65,6 +66,7 @@ __all__ = [
     "draw_barrier_triangle",
     "draw_barriers",
     "draw_factors",
+    "draw_groups",
     "draw_map",
     "draw_overlap_bars",
     "draw_path_distance",
@@ -72,6 +74,8 @@ __all__ = [
     "draw_points",
     "draw_reliability",
     "draw_severity",
+    "draw_students",
+    "draw_tradeoff",
     "draw_training",
     "draw_venn",
     "look",
@@ -84,13 +88,15 @@ def draw_points(
     scores: Mapping[str, Mapping[str, Values]],
     published: Mapping[str, Mapping[str, float]] | None = None,
     label: str = "accuracy",
+    one_scale: bool = True,
 ) -> Figure:
     """Scores per panel (test set) and arm: every trial a dot, the mean a tick, the published value a hollow diamond.
 
-    One row per arm, named once at the left; an arm without trials says so in its row.
+    One row per arm, named once at the left; an arm without trials says so in its row. Panels of different quantities
+    have each their own scale (not `one_scale`).
     """
     arms, published = union(scores.values()), published or {}
-    figure, axes = new_figure(1, max(len(scores), 1), 1.3 + 0.36 * len(arms), sharex=True, sharey=True)
+    figure, axes = new_figure(1, max(len(scores), 1), 1.3 + 0.36 * len(arms), sharex=one_scale, sharey=True)
     for panel, (title, by_arm) in zip(axes[0], scores.items(), strict=False):
         for y, arm in enumerate(arms):
             values = np.asarray(by_arm.get(arm, ()), dtype=float)

@@ -64,6 +64,21 @@ LOOKS = {
     "MLP → MLP": Look("#eba938", "D", (0, (1.5, 1.5))),
     "CNN → MLP": Look("#9c1746", "s", (0, (5.0, 2.0))),
 }
+# Agreement: the student's family is the colour, its teacher the marker and the line.
+_FAMILIES = {
+    "Transformer": ("#1f5fa8", "s", (0, (1.5, 1.5))),
+    "Transformer-seq": ("#12827c", "D", (0, (4.0, 1.5, 1.0, 1.5))),
+    "UniversalTransformer-seq": ("#d2791e", "^", (0, (3.0, 1.5))),
+    "LSTM": ("#9c1746", "v", (0, (5.0, 2.0))),
+    "Small Transformer": ("#6aaede", "D", (0, (4.0, 1.5, 1.0, 1.5))),
+    "Small LSTM": ("#d8749a", "^", (0, (3.0, 1.5))),
+}
+LOOKS |= {family: Look(colour, "o", "-") for family, (colour, _, _) in _FAMILIES.items()}
+LOOKS |= {
+    f"{teacher} → {student}": Look(colour, marker, line)
+    for student, (colour, _, _) in _FAMILIES.items()
+    for teacher, (_, marker, line) in _FAMILIES.items()
+}
 _OTHERS = ("#6a51a3", "#3f7f3f", "#b0508f", "#555555", "#8c6d31", "#2f9fb0")
 
 

@@ -13,15 +13,16 @@ TEST_SETS = ("mnist", "scaled", "translated")
 
 @dataclass(frozen=True)
 class Published:
-    """One number as printed: `digits` is how many decimals of the mean the source gives."""
+    """One number as printed: `digits` is how many decimals of the mean the source gives; sd None: it gives none."""
 
     mean: float
-    sd: float
+    sd: float | None
     source: str = "Table 6"  # or "Table 5", "logs"
     digits: int = 3
 
     def __str__(self) -> str:
-        return f"{self.mean:.{self.digits}f} ± {self.sd:.4f}"
+        mean = f"{self.mean:.{self.digits}f}"
+        return mean if self.sd is None else f"{mean} ± {self.sd:.4f}"
 
 
 def _row(table: str, *numbers: tuple[float, float]) -> dict[str, Published]:

@@ -1,60 +1,18 @@
 """Sections on what models are like inside: representations (Figure 7), training paths (Figure 1), basins (8, 9)."""
 
-from itertools import combinations
-
 import numpy as np
 
-from distillbias.analysis.maps import embed
-from distillbias.analysis.similarity import Variant, similarity_matrix
 from distillbias.analysis.trajectory import joint_paths, path_alignment
 from distillbias.report import figures
+from distillbias.report.distances import SEED, MapPlan, representations_section
 from distillbias.report.evidence import Evidence
 from distillbias.report.html import Section
 from distillbias.report.published import ARMS
-from distillbias.report.tables import Entry, Table
+from distillbias.report.tables import Table
 from distillbias.report.writing import Gallery
 from distillbias.studies.basins import WEIGHTS, Line, line
 from distillbias.studies.execute import STAGES
 from distillbias.studies.vision import second
-
-SEED = 12345  # the authors' seed for their maps
-READINGS: dict[Variant, str] = {
-    "code": "as the authors' code: cosine between examples",
-    "text": "as the paper's text: dot product between examples",
-}
-
-
-def representations(evidence: Evidence, gallery: Gallery) -> Section:
-    """Figure 7, and the distances behind it, which mean more than the picture."""
-    tests = {"Scaled": evidence.headline["scaled"], "Translated": evidence.headline["translated"]}
-    names = [(arm, trial) for arm in ARMS for trial in evidence.records[arm]]
-    tables, pictures = [], []
-    for variant, reading in READINGS.items():
-        maps, columns = {}, {}
-        for title, test in tests.items():
-            activations = [evidence.records[arm][trial].activations(test) for arm, trial in names]
-            distances = 1 - similarity_matrix(activations, variant)
-            columns[title] = _mean_distances(distances, names)
-            if len(names) > 2:
-                scaled = embed(distances, SEED)
-                maps[title] = figures.PointMap([arm for arm, _ in names], scaled.points, scaled.stress)
-        tables.append(_distance_table(columns, variant, reading))
-        pictures.append(
-            gallery.add(
-                figures.draw_map(maps),
-                f"figure7-{variant}",
-                f"Figure 7, {reading}",
-                "Each point is a trained model; near means that 1,000 test examples lie alike in its penultimate "
-                "layer; markers that hide one another are models that are alike, by the distances in the table. "
-                "Stress says how much the plane distorts: 0 is nothing.",
-            )
-        )
-    text = (
-        "Representations are compared by second-order similarity: which of 1,000 fixed test examples a model finds "
-        "alike, in its penultimate layer, in evaluation mode, as one matrix; distance is 1 minus similarity."
-    )
-    return Section("Representations", (text,), tuple(tables), tuple(pictures))
-
 
 PAIRS = (
     ("CNN", "CNN"),
@@ -71,41 +29,10 @@ PAIRS = (
 )
 
 
-def _mean_distances(distances: np.ndarray, names: list[tuple[str, int]]) -> dict[tuple[str, str], list[float]]:
-    """All pairs of different trials of two arms: a student and its own teacher are left out, to be fair to all."""
-    found: dict[tuple[str, str], list[float]] = {pair: [] for pair in PAIRS}
-    for (i, (arm, trial)), (j, (other, another)) in combinations(enumerate(names), 2):
-        if trial != another:
-            for pair in {(arm, other), (other, arm)} & found.keys():
-                found[pair].append(float(distances[i, j]))
-    return found
-
-
-def _distance_table(columns: dict[str, dict[tuple[str, str], list[float]]], variant: Variant, reading: str) -> Table:
-    rows, cells = [], []
-    for pair in PAIRS:
-        rows.append(f"{pair[0]}  –  {pair[1]}")
-        cells.append(tuple(_mean_sd(columns[title][pair]) for title in columns))
-    caption = (
-        f"Mean ± sample standard deviation over all pairs of different trials, {reading}. Pairs share models, so "
-        "the spread is not an error of the mean."
-    )
-    name = f"distances-{variant}"
-    return Table(
-        name,
-        f"Representational distances, {variant} reading",
-        caption,
-        tuple(columns),
-        tuple(rows),
-        tuple(cells),
-        "pair",
-    )
-
-
-def _mean_sd(values: list[float]) -> Entry:
-    if len(values) < 2:
-        return "too few trials"
-    return f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f} ({len(values)} pairs)"
+def representations(evidence: Evidence, gallery: Gallery) -> Section:
+    """Figure 7, and the distances behind it."""
+    plan = MapPlan("figure7", "Figure 7", ARMS, PAIRS, ("scaled", "translated"))
+    return representations_section(evidence, gallery, plan)
 
 
 def paths(evidence: Evidence, gallery: Gallery) -> Section:

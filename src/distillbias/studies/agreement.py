@@ -10,29 +10,35 @@ What differs between the scales is the `Setting`; the arms, the analyses and the
 """
 
 from dataclasses import dataclass, replace
+from typing import TypeVar, get_args
 
 from distillbias.errors import InputError
 from distillbias.models.lstm import LSTMConfig
 from distillbias.models.output import ModelConfig
 from distillbias.models.transformer import TransformerConfig
 from distillbias.models.universal_transformer import UniversalTransformerConfig
-from distillbias.studies.run import Distillation, Run
+from distillbias.studies.run import Distillation, Run, TeacherMode
 from distillbias.studies.study import Arms, Study
 from distillbias.tasks.agreement_classification import AgreementClassification
 from distillbias.training.recipe import ExponentialDecay, Recipe, WarmupCosine
+
+Attending = TypeVar("Attending", TransformerConfig, UniversalTransformerConfig)
 
 QUESTION = "Does an LSTM's bias for the structure of a sentence reach a Transformer through distillation?"
 TEMPERATURE = 1.0  # paper, section 2.2
 FAMILIES = ("Transformer", "Transformer-seq", "UniversalTransformer-seq", "LSTM")  # from the weakest bias up
 DISTILLED = tuple(f"{teacher} → {student}" for student in FAMILIES for teacher in FAMILIES)
+SOFT = "LSTM, the paper's dropout"
+SOFT_STUDENTS = ("Transformer", "Transformer-seq")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a scale fixes. `taught` has a recipe for each (teacher, student)."""
+    """What a scale fixes. `taught` has a recipe for each (teacher, student); `soft` is the LSTM of SOFT."""
 
     task: AgreementClassification
     models: dict[str, ModelConfig]
+    soft: ModelConfig
     labels: dict[str, Recipe]
     taught: dict[tuple[str, str], Recipe]
 
@@ -58,7 +64,7 @@ def paper() -> Setting:
         "UniversalTransformer-seq": UniversalTransformerConfig(),
         "LSTM": LSTMConfig(),
     }
-    return Setting(AgreementClassification("full"), models, labels, taught)
+    return Setting(AgreementClassification("full"), models, LSTMConfig(), labels, taught)
 
 
 def _student_decay(teacher: str, student: str) -> float:
@@ -74,28 +80,33 @@ def laptop() -> Setting:
     recipes = {family: transformer for family in FAMILIES} | {"LSTM": replace(transformer, rate=lstm)}
     recipes["UniversalTransformer-seq"] = replace(transformer, rate=5e-4)
     models: dict[str, ModelConfig] = {
-        "Transformer": TransformerConfig("first", **LAPTOP_DROPOUT),
-        "Transformer-seq": TransformerConfig("last", **LAPTOP_DROPOUT),
-        "UniversalTransformer-seq": UniversalTransformerConfig(**LAPTOP_DROPOUT),
+        "Transformer": _light(TransformerConfig("first")),
+        "Transformer-seq": _light(TransformerConfig("last")),
+        "UniversalTransformer-seq": _light(UniversalTransformerConfig()),
         "LSTM": LSTMConfig(embedding_dropout=0.2, dropout=0.5, output_dropout=0.5),
     }
-    return Setting(AgreementClassification("wiki", most=10_000), models, recipes, _same(recipes))
+    return Setting(AgreementClassification("wiki", most=10_000), models, LSTMConfig(), recipes, _same(recipes))
 
 
 def demo() -> Setting:
     """Generated sentences and models of an eighth to a quarter of the width: minutes, enough to see every table."""
-    transformer = Recipe(6, 64, 2e-3, WarmupCosine(), precision="bfloat16")
+    transformer = Recipe(4, 64, 2e-3, WarmupCosine(), precision="bfloat16")
     recipes = {family: transformer for family in FAMILIES} | {"LSTM": replace(transformer, rate=8e-3)}
     models: dict[str, ModelConfig] = {
-        "Transformer": TransformerConfig("first", width=32, layers=2, heads=4, **LAPTOP_DROPOUT),
-        "Transformer-seq": TransformerConfig("last", width=32, layers=2, heads=4, **LAPTOP_DROPOUT),
-        "UniversalTransformer-seq": UniversalTransformerConfig(width=64, rounds=2, heads=4, **LAPTOP_DROPOUT),
+        "Transformer": _light(TransformerConfig("first", width=32, layers=2, heads=4)),
+        "Transformer-seq": _light(TransformerConfig("last", width=32, layers=2, heads=4)),
+        "UniversalTransformer-seq": _light(UniversalTransformerConfig(width=64, rounds=2, heads=4)),
         "LSTM": LSTMConfig(width=64, layers=1, embedding_dropout=0.2, dropout=0.2, output_dropout=0.2),
     }
-    return Setting(AgreementClassification("grammar", words=2_000), models, recipes, _same(recipes))
+    soft = LSTMConfig(width=64, layers=1)
+    return Setting(AgreementClassification("grammar", words=2_000), models, soft, recipes, _same(recipes))
 
 
-LAPTOP_DROPOUT = {"embedding_dropout": 0.1, "attention_dropout": 0.1, "dropout": 0.1}
+def _light(config: Attending) -> Attending:
+    """With little dropout: under the paper's, a few epochs teach too little."""
+    return replace(config, embedding_dropout=0.1, attention_dropout=0.1, dropout=0.1)
+
+
 SETTINGS = {"demo": demo, "laptop": laptop, "paper": paper}
 TRIALS = {"demo": 2, "laptop": 4, "paper": 4}
 
@@ -113,7 +124,7 @@ def study(scale: str, trials: int | None = None, epochs: int | None = None) -> S
         taught = {pair: replace(recipe, epochs=epochs) for pair, recipe in setting.taught.items()}
         setting = replace(setting, labels=labels, taught=taught)
     title = scale if epochs is None else f"{scale}-{epochs}-epochs"
-    return Study("agreement", title, QUESTION, arms(setting, trials))
+    return Study("agreement", title, QUESTION, arms(setting, trials) | soft_arms(setting, trials))
 
 
 def arms(setting: Setting, trials: int) -> Arms:
@@ -125,13 +136,31 @@ def arms(setting: Setting, trials: int) -> Arms:
     return found
 
 
+def soft_arms(setting: Setting, trials: int) -> Arms:
+    """What if the teacher is less sure of its own training sentences?
+
+    A teacher that fits them nearly perfectly says little more than their labels. The paper's LSTM does not: its dropout
+    is .8, and the authors left it on while it taught (T7). Both are tried here, on two students.
+    """
+    softer = replace(setting, models=setting.models | {"LSTM": setting.soft})
+    found: Arms = {SOFT: tuple(alone(softer, "LSTM", t) for t in range(trials))}
+    for student in SOFT_STUDENTS:
+        for mode in get_args(TeacherMode):
+            found[soft_arm(student, mode)] = tuple(taught(softer, "LSTM", student, t, mode) for t in range(trials))
+    return found
+
+
+def soft_arm(student: str, mode: TeacherMode) -> str:
+    return f"{SOFT} → {student}" + (", left on" if mode == "train" else "")
+
+
 def alone(setting: Setting, family: str, trial: int) -> Run:
     return Run(setting.task, setting.models[family], setting.labels[family], trial)
 
 
-def taught(setting: Setting, teacher: str, student: str, trial: int) -> Run:
+def taught(setting: Setting, teacher: str, student: str, trial: int, mode: TeacherMode = "eval") -> Run:
     """A student of its own trial's teacher."""
-    lesson = Distillation(alone(setting, teacher, trial), TEMPERATURE)
+    lesson = Distillation(alone(setting, teacher, trial), TEMPERATURE, teacher_mode=mode)
     return Run(setting.task, setting.models[student], setting.taught[teacher, student], trial, lesson)
 
 

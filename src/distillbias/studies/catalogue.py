@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from distillbias.errors import InputError
-from distillbias.studies import agreement, vision
+from distillbias.studies import agreement, agreement_lm, vision
 from distillbias.studies.study import Study
 
 SCALES = ("demo", "laptop", "paper")
@@ -18,6 +18,7 @@ class Entry(NamedTuple):
 STUDIES: dict[str, Entry] = {
     "vision": Entry(vision.QUESTION, vision.study),
     "agreement": Entry(agreement.QUESTION, agreement.study),
+    "agreement-lm": Entry(agreement_lm.QUESTION, agreement_lm.study),
 }
 
 

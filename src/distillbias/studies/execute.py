@@ -16,13 +16,25 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from distillbias import __version__
-from distillbias.errors import RunError
+from distillbias.errors import InputError, RunError
 from distillbias.evaluation.calibration import expected_calibration_error, paper_calibration_error
 from distillbias.evaluation.metrics import accuracy, negative_log_likelihood, softmax
+from distillbias.evaluation.perplexity import perplexities, sentence_losses
 from distillbias.evaluation.predict import predict, sample_rows
 from distillbias.models.output import fresh, give_stream, initialise, parameter_count
 from distillbias.studies.run import Run, to_json
-from distillbias.studies.store import VOCABULARY, Store, write_json, write_predictions, write_whole
+from distillbias.studies.store import (
+    ACTIVATIONS,
+    PREDICTIONS,
+    RECORD,
+    VOCABULARY,
+    WEIGHTS,
+    Store,
+    write_json,
+    write_predictions,
+    write_whole,
+)
+from distillbias.tasks.agreement_lm import NextWordExamples
 from distillbias.tasks.task import Examples, Splits, Task
 from distillbias.training.batching import ResidentData, Signal
 from distillbias.training.loop import train
@@ -60,8 +72,11 @@ def place(model: nn.Module, device: str) -> nn.Module:
 
 def load_model(run: Run, store: Store, device: str = "cpu") -> nn.Module:
     """The trained model of a finished run, in evaluation mode."""
+    record = store.record(run)
+    if not store.has_weights(run):
+        raise InputError(f"run {run.name} ({run.label}) came without its weights; `distillbias run` trains it again")
     model = fresh(run.model, run.task.spec)
-    model.load_state_dict(load_file(store.record(run).folder / "weights.safetensors"))
+    model.load_state_dict(load_file(record.folder / WEIGHTS))
     return place(model, device).eval()
 
 
@@ -93,7 +108,7 @@ def execute(run: Run, store: Store, data: Path | None, device: str = "cpu", repo
         "evaluating": time.perf_counter() - trained,
     }
     facts["provenance"] = provenance(device) | {"began": began, "ended": time.time()}
-    write_json(folder / "record.json", facts)
+    write_json(folder / RECORD, facts)
     store.finish(run)
 
 
@@ -169,13 +184,16 @@ def evaluate_run(model: nn.Module, stages: list[Weights], splits: Splits, run: R
             activations[f"final/{name}"] = hidden[sample_rows(examples, SAMPLE, SAMPLE_SEED)]
     if run.task.path:
         activations["stages"] = stage_activations(run, stages, splits.tests[run.task.path])
-    write_predictions(folder / "predictions.parquet", sets, logits)
+    write_predictions(folder / PREDICTIONS, sets, logits)
     tensors = {name: torch.as_tensor(value) for name, value in activations.items()}
-    write_whole(folder / "activations.safetensors", lambda part: part.write_bytes(save(tensors)))
+    write_whole(folder / ACTIVATIONS, lambda part: part.write_bytes(save(tensors)))
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    write_whole(folder / "weights.safetensors", lambda part: part.write_bytes(save(weights)))
+    write_whole(folder / WEIGHTS, lambda part: part.write_bytes(save(weights)))
     return {
-        "scores": {name: scores(logits[name], examples.labels) for name, examples in sets.items()},
+        "scores": {
+            name: scores(logits[name], examples.labels) | language_scores(model, examples)
+            for name, examples in sets.items()
+        },
         "tests": {name: _describe(examples) for name, examples in sets.items()},
     }
 
@@ -205,6 +223,13 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float | int]:
         "paper_ece": paper_calibration_error(probabilities, labels),
         "nll": negative_log_likelihood(logits, labels),
     }
+
+
+def language_scores(model: nn.Module, examples: Examples) -> dict[str, float]:
+    """Perplexities of a language model, where there are whole sentences; {} for other tasks."""
+    if not isinstance(examples, NextWordExamples):
+        return {}
+    return perplexities(sentence_losses(model, examples))
 
 
 def _describe(examples: Examples) -> dict[str, Any]:

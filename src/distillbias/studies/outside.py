@@ -1,36 +1,65 @@
 """Score a finished run on data from outside, slice by slice."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from rich.table import Table
 
-from distillbias.data.images import fingerprint
-from distillbias.data.outside import read_slices
+from distillbias.errors import InputError
 from distillbias.evaluation.predict import predict
 from distillbias.studies.execute import load_model, scores
 from distillbias.studies.store import Store
 from distillbias.tasks.task import Examples
 
-Scores = dict[str, dict[str, float | int]]
+SLICED_BY = ("attractors", "distance")  # columns whose values make slices of their own
+
+Scores = dict[str, float | int]
 
 
-def score_outside(name: str, path: Path, store: Store, device: str = "cpu") -> tuple[str, Scores]:
-    """The run's label, and {slice: scores}; the slices are those of `data.outside.read_slices`."""
+class Scored(NamedTuple):
+    label: str  # the run's
+    slices: dict[str, Scores]
+    skipped: tuple[str, ...]  # bad rows left out
+
+
+def score_outside(name: str, path: Path, store: Store, device: str = "cpu", skip_bad: bool = False) -> Scored:
+    """Scores of the run `name` on every slice of `path`, in any format that its task reads.
+
+    Raises:
+        InputError: no such run or file, an unknown format, a bad row (unless `skip_bad`), or words that the model
+            does not know.
+    """
     record = store.find(name)
+    if not path.exists():
+        raise InputError(f"nothing to score in {path}: there is no such file or folder")
+    read = record.run.task.read(path, record.vocabulary, skip_bad)
     model = load_model(record.run, store, device)
-    found = {}
-    for title, images in read_slices(path).items():
-        ids = np.arange(len(images.labels))
-        examples = Examples(images.pixels, images.labels, ids, images.origin, fingerprint(images))
-        found[title] = scores(predict(model, examples)[0], images.labels)
-    return record.facts["label"], found
+    found: dict[str, Scores] = {}
+    for title, examples in read.slices.items():
+        logits, _ = predict(model, examples)
+        found[title] = scores(logits, examples.labels)
+        for column in SLICED_BY:
+            found |= _by_column(title, column, examples, logits)
+    return Scored(record.facts["label"], found, read.skipped)
 
 
-def score_table(scored: tuple[str, Scores]) -> Table:
-    label, found = scored
-    table = Table("slice", "n", "accuracy", "ECE (15 bins)", "NLL", title=label)
-    for title, score in found.items():
+def _by_column(title: str, column: str, examples: Examples, logits: np.ndarray) -> dict[str, Scores]:
+    """A slice for each value that is known of some example."""
+    values = examples.columns.get(column, np.zeros(0, np.int32))
+    known = [int(value) for value in np.unique(values) if value >= 0]
+    if len(known) < 2:
+        return {}
+    return {
+        f"{title}, {column} {value}": scores(logits[values == value], examples.labels[values == value])
+        for value in known
+    }
+
+
+def score_table(scored: Scored) -> Table:
+    caption = f"{len(scored.skipped):,} bad rows left out" if scored.skipped else None
+    table = Table("slice", "n", "accuracy", "ECE (15 bins)", "NLL", title=scored.label, caption=caption)
+    for title, score in scored.slices.items():
         numbers = (f"{score[metric]:.4f}" for metric in ("accuracy", "ece", "nll"))
         table.add_row(title, f"{score['n']:,}", *numbers)
     return table

@@ -9,12 +9,14 @@ from distillbias.errors import InputError
 from distillbias.models.output import ModelConfig
 from distillbias.models.registry import MODELS
 from distillbias.tasks.agreement_classification import AgreementClassification
+from distillbias.tasks.agreement_lm import AgreementLM
 from distillbias.tasks.task import Task
 from distillbias.tasks.vision import Vision
 from distillbias.training.distillation import Factor, temperature_factor
 from distillbias.training.recipe import CosineRestarts, ExponentialDecay, Recipe, WarmupCosine
 
 Penalty = Literal["relative", "absolute"]
+TeacherMode = Literal["eval", "train"]
 
 # A change of the code that changes results changes this, and so the name of every run.
 ENGINE = 1
@@ -34,7 +36,7 @@ class Distillation:
     temperature: float = 5.0
     weight: float = 1.0
     factor: Factor = "tau2"
-    teacher_mode: Literal["eval", "train"] = "eval"
+    teacher_mode: TeacherMode = "eval"
     penalty: Penalty = "relative"
 
     def __post_init__(self) -> None:
@@ -75,6 +77,8 @@ class Run:
         parts = [f"{self.teacher.model.name} → {self.model.name}" if self.teacher else self.model.name]
         if self.distillation and self.distillation.factor != "tau2":
             parts.append(f"factor {self.distillation.factor}")
+        if self.distillation and self.distillation.teacher_mode == "train":
+            parts.append("teacher in training mode")
         if self.recipe.l1 == self.recipe.l2 == 0 and isinstance(self.task, Vision):  # elsewhere no arm differs in it
             parts.append("no penalty")
         parts.append(f"trial {self.trial}")
@@ -92,6 +96,7 @@ PARTS: dict[str, type] = {
         Recipe,
         Vision,
         AgreementClassification,
+        AgreementLM,
         *MODELS.values(),
         ExponentialDecay,
         CosineRestarts,

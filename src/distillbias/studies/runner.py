@@ -54,12 +54,19 @@ def run_study(
     """Train what is missing. A run that fails takes its students with it, the others go on."""
     if workers < 1:
         raise InputError(f"{workers} workers; at least 1 is needed")
-    todo = [run for run in study.runs if not store.done(run)]
+    todo = missing(study, store)
     if not todo:
         return []
     todo[0].task.load(data)  # data that is missing or damaged is one clear line before anything starts
     with store.alone():
         return _Pool(store, data, device, min(workers, len(todo)), watch).train(todo)
+
+
+def missing(study: Study, store: Store) -> list[Run]:
+    """What is to be trained: runs that are not done, and teachers of those that came without their weights."""
+    students = [run for run in study.runs if not store.done(run)]
+    needed = {run.teacher.name for run in students if run.teacher and not store.has_weights(run.teacher)}
+    return [run for run in study.runs if not store.done(run) or run.name in needed]
 
 
 class _Pool:
@@ -95,7 +102,7 @@ class _Pool:
 
     def _submit_ready(self, todo: list[Run], running: dict[Future, Run]) -> None:
         while len(running) < self.workers:
-            ready = next((run for run in todo if run.teacher is None or self.store.done(run.teacher)), None)
+            ready = next((run for run in todo if run.teacher is None or self.store.has_weights(run.teacher)), None)
             if ready is None:
                 return
             todo.remove(ready)

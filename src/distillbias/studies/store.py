@@ -33,6 +33,10 @@ from distillbias.studies.run import Run, from_json
 from distillbias.tasks.task import Examples
 
 DONE = "done"
+RECORD = "record.json"
+PREDICTIONS = "predictions.parquet"
+ACTIVATIONS = "activations.safetensors"
+WEIGHTS = "weights.safetensors"
 RUNNING = ".running.lock"
 VOCABULARY = "vocabulary.json"
 
@@ -86,7 +90,7 @@ class Record:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        return json.loads((self.folder / "record.json").read_text())
+        return json.loads((self.folder / RECORD).read_text())
 
     @cached_property
     def run(self) -> Run:
@@ -96,29 +100,35 @@ class Record:
         return self.facts["scores"][test][metric]
 
     def predictions(self, test: str) -> Predictions:
-        path, wanted = self.folder / "predictions.parquet", [("test", "==", test)]
+        path, wanted = self.folder / PREDICTIONS, [("test", "==", test)]
         facts = self.facts["tests"][test]
         columns = facts.get("columns", [])
         table = pq.read_table(path, columns=["id", "label", "logits", *columns], filters=wanted)
-        logits = table["logits"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
+        logits = table["logits"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1).astype(np.float32)
         labels = table["label"].to_numpy().astype(np.int64)
         known = {column: table[column].to_numpy() for column in columns}
         return Predictions(table["id"].to_numpy(), labels, logits, facts["tags"], known)
 
     @cached_property
     def _activations(self) -> dict[str, np.ndarray]:
-        return load_file(self.folder / "activations.safetensors")
+        return load_file(self.folder / ACTIVATIONS)
 
     def activations(self, test: str) -> np.ndarray:
         """Penultimate activations [sample, width] of the fixed sample, after training."""
-        return self._activations[f"final/{test}"]
+        return self._activations[f"final/{test}"].astype(np.float32)
 
     def stages(self) -> np.ndarray:
         """Penultimate activations [stages, sample, width] along training, from the initial weights on."""
         return self._activations["stages"]
 
+    @cached_property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The word of each id; empty for a task without words."""
+        path = self.folder / VOCABULARY
+        return tuple(json.loads(path.read_text())) if path.exists() else ()
+
     def weights(self) -> dict[str, np.ndarray]:
-        return load_file(self.folder / "weights.safetensors")
+        return load_file(self.folder / WEIGHTS)
 
 
 class Store:
@@ -163,15 +173,21 @@ class Store:
 
     def finish(self, run: Run) -> None:
         """Mark a run as done: the last thing written."""
-        folder = self.folder(run)
-        (folder / "progress.json").unlink(missing_ok=True)
-        sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
-        write_json(folder / DONE, sums)
+        (self.folder(run) / "progress.json").unlink(missing_ok=True)
+        seal(self.folder(run))
+
+    def has_weights(self, run: Run) -> bool:
+        """False for a finished run that came without them (`studies.packing`)."""
+        return self.done(run) and (self.folder(run) / WEIGHTS).exists()
 
     def damaged(self, run: Run) -> list[str]:
         """Files of a finished run that are missing or are not what was written."""
         folder = self.folder(run)
-        sums = json.loads((folder / DONE).read_text())
+        return self.damaged_files(folder, json.loads((folder / DONE).read_text()))
+
+    @staticmethod
+    def damaged_files(folder: Path, sums: dict[str, str]) -> list[str]:
+        """Those whose bytes have another SHA-256 than `sums` say, or that are missing."""
         return [name for name, digest in sums.items() if not _same(folder / name, digest)]
 
     def progress(self, run: Run) -> dict[str, Any] | None:
@@ -222,6 +238,12 @@ class Store:
         with held:
             fcntl.flock(held, fcntl.LOCK_EX)
             yield
+
+
+def seal(folder: Path) -> None:
+    """Mark a run's folder as whole: the checksum of every file in it, written last."""
+    sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+    write_json(folder / DONE, sums)
 
 
 def _same(path: Path, digest: str) -> bool:

@@ -11,6 +11,7 @@ Three sources of data:
     full     the authors' whole table, with the paper's splits (paper-facts F3.1, T16)
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -21,7 +22,7 @@ from distillbias.data import agreement, grammar
 from distillbias.data.sentences import FACTS, UNKNOWN, Sentences, fingerprint
 from distillbias.data.vocabulary import Vocabulary, build_vocabulary
 from distillbias.errors import InputError
-from distillbias.tasks.task import Examples
+from distillbias.tasks.task import Examples, Outside
 
 Source = Literal["grammar", "wiki", "full"]
 NATURAL = "natural"  # the natural mix of attractors
@@ -31,6 +32,7 @@ OPTIONAL = ("gulordava", "ud-ewt", "ud-craft", "ud-partut", "ud-lines", "ud-pud"
 DISTANCES = range(1, 17)  # F7.3
 ATTRACTORS = range(5)
 MOST_INTERVENING = 4
+KNOWN_SHARE = 0.5  # of the words of a file from outside, for a model to be asked about it
 GRAMMAR_TRAIN, GRAMMAR_TEST, GRAMMAR_GROUP = 12_000, 4_000, 500
 
 
@@ -136,6 +138,24 @@ def examples(rows: Sentences, inputs: np.ndarray, **columns: np.ndarray) -> Exam
     known = facts(rows) | columns
     labels = rows.plural.astype(np.int64)
     return Examples(inputs, labels, np.arange(len(rows)), rows.origin, fingerprint(rows), columns=known)
+
+
+def outside(
+    path: Path, words: tuple[str, ...], skip_bad: bool, encoded: Callable[[Sentences, Vocabulary], Examples]
+) -> Outside:
+    """Every slice of a file or folder of agreement data, for a model whose vocabulary is `words`."""
+    vocabulary = Vocabulary(words)
+    found = (agreement.read_folder if path.is_dir() else agreement.read)(path, skip_bad)
+    for name, rows in found.items():
+        heard = [word in vocabulary for words in rows.words for word in words]
+        if not heard or np.mean(heard) < KNOWN_SHARE:
+            share = f"{np.mean(heard):.0%}" if heard else "none"
+            raise InputError(
+                f"{share} of the words of {name} are in the model's vocabulary of {len(vocabulary):,}; at least "
+                f"{KNOWN_SHARE:.0%} must be, or its answers mean nothing"
+            )
+    skipped = tuple(dict.fromkeys(line for rows in found.values() for line in rows.skipped))
+    return Outside({name: encoded(rows, vocabulary) for name, rows in found.items()}, skipped)
 
 
 def _clean(rows: Sentences, seen: set[tuple[str, ...]], vocabulary: Vocabulary) -> Sentences:

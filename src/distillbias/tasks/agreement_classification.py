@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from distillbias.data import agreement, cache
+from distillbias.data import cache
 from distillbias.data.sentences import Sentences
 from distillbias.data.vocabulary import Vocabulary
-from distillbias.tasks.agreement import PAIRS, Agreement, examples
-from distillbias.tasks.task import Examples, Spec, Splits
+from distillbias.tasks.agreement import PAIRS, Agreement, examples, outside
+from distillbias.tasks.task import Examples, Outside, Spec, Splits
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class AgreementClassification(Agreement):
             vocabulary=vocabulary.words,
         )
 
-    def read(self, path: Path, vocabulary: Vocabulary, skip_bad: bool = False) -> dict[str, Examples]:
-        """Examples of any supported file, for a model of this task."""
-        return {name: encoded(rows, vocabulary) for name, rows in agreement.read(path, skip_bad).items()}
+    def read(self, path: Path, vocabulary: tuple[str, ...], skip_bad: bool = False) -> Outside:
+        """Any of `data.agreement.FORMATS`; every row counts, whether its prefix was seen in training or not."""
+        return outside(path, vocabulary, skip_bad, encoded)
 
 
 def encoded(rows: Sentences, vocabulary: Vocabulary) -> Examples:

@@ -53,6 +53,13 @@ class Splits(NamedTuple):
     vocabulary: tuple[str, ...] = ()
 
 
+class Outside(NamedTuple):
+    """Examples that are no part of a study, by slice; `skipped` are the bad rows left out, one line each."""
+
+    slices: dict[str, Examples]
+    skipped: tuple[str, ...] = ()
+
+
 @runtime_checkable
 class Task(Protocol):
     """A task is a frozen dataclass: its fields decide the data, so they are part of a run's name."""
@@ -80,4 +87,12 @@ class Task(Protocol):
 
     def load(self, data: Path | None) -> Splits:
         """Read the examples; `data` is where data sets live (None: the default place)."""
+        ...
+
+    def read(self, path: Path, vocabulary: tuple[str, ...], skip_bad: bool) -> Outside:
+        """Examples from outside, in any format that the task knows, for a model with this vocabulary.
+
+        Raises:
+            InputError: unknown format, damaged, or a bad row (unless `skip_bad`).
+        """
         ...

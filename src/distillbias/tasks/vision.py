@@ -16,7 +16,8 @@ import numpy as np
 from distillbias.data import cache, digits, mnist
 from distillbias.data.images import Images, fingerprint
 from distillbias.data.mnist_c import CORRUPTIONS, PUBLISHED_SEVERITY, SEVERITIES, corrupted
-from distillbias.tasks.task import Examples, Spec, Splits
+from distillbias.data.outside import read_slices
+from distillbias.tasks.task import Examples, Outside, Spec, Splits
 
 CLEAN = "clean"
 
@@ -67,6 +68,10 @@ class Vision:
             validation=_examples(train, held),
             tests=self.corruptions(test, home if self.source == "mnist" else None),
         )
+
+    def read(self, path: Path, vocabulary: tuple[str, ...] = (), skip_bad: bool = False) -> Outside:
+        """The slices of `data.outside.read_slices`; a bad image makes the whole array bad."""
+        return Outside({title: _examples(images) for title, images in read_slices(path).items()})
 
     def corruptions(self, test: Images, home: Path | None) -> dict[str, Examples]:
         """The test set as it is and under every corruption and severity; tags name both."""

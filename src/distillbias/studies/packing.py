@@ -1,0 +1,118 @@
+"""Finished runs made small enough to publish: what reports need, without the weights.
+
+    distillbias pack agreement --scale laptop --out results/agreement-laptop
+    distillbias unpack results/agreement-laptop
+
+A packed run keeps its record, every prediction and a quarter of the sampled activations. Logits become float16
+differences to the first class, which leaves probabilities as they are to about 1 in 1,000. A study goes on from packed
+runs as from any others, on another machine, too; a teacher whose students are still to come is trained again, because
+its weights are not there.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.numpy import load_file
+from safetensors.numpy import save as serialize
+
+from distillbias.errors import InputError
+from distillbias.studies.run import Run, from_json
+from distillbias.studies.store import ACTIVATIONS, DONE, PREDICTIONS, RECORD, Store, clear_errors, seal, write_whole
+from distillbias.studies.study import Study
+
+PACKED = "packed"
+THINNED = 4  # of the sampled examples each fourth keeps its activations
+
+
+def pack(study: Study, store: Store, out: Path) -> list[Run]:
+    """Write every finished run of `study` to `out`/packed; what is there already and is whole stays."""
+    done = [run for run in study.runs if store.done(run)]
+    if not done:
+        raise InputError(f"nothing to pack: no run of {study.title} is finished in {store.root}")
+    for run in done:
+        target = out / PACKED / run.name
+        if not (target / DONE).exists():
+            with clear_errors(out):
+                shutil.rmtree(target, ignore_errors=True)
+                target.mkdir(parents=True)
+            _pack_run(store.folder(run), target)
+    return done
+
+
+def _pack_run(source: Path, target: Path) -> None:
+    record = (source / RECORD).read_bytes()
+    write_whole(target / RECORD, lambda part: part.write_bytes(record))
+    table = slim(pq.read_table(source / PREDICTIONS))
+    write_whole(target / PREDICTIONS, lambda part: _write_small(table, part))
+    tensors = {name: thin(values) for name, values in load_file(source / ACTIVATIONS).items() if name != "stages"}
+    write_whole(target / ACTIVATIONS, lambda part: part.write_bytes(serialize(tensors)))
+    seal(target)
+
+
+def thin(activations: np.ndarray) -> np.ndarray:
+    """Every fourth row, in float16; what is packed already stays as it is."""
+    if activations.dtype == np.float16:
+        return activations
+    return np.ascontiguousarray(activations[::THINNED]).astype(np.float16)
+
+
+def slim(table: pa.Table) -> pa.Table:
+    """Logits as float16 differences to the first: all that probabilities depend on."""
+    column = table["logits"].combine_chunks()
+    logits = column.flatten().to_numpy().reshape(table.num_rows, -1).astype(np.float32)
+    less = (logits - logits[:, :1]).astype(np.float16)
+    packed = pa.FixedSizeListArray.from_arrays(pa.array(less.reshape(-1)), less.shape[1])
+    return table.set_column(table.schema.get_field_index("logits"), "logits", packed)
+
+
+def _write_small(table: pa.Table, path: Path) -> None:
+    encodings = {"id": "DELTA_BINARY_PACKED"}
+    others = [name for name in table.column_names if name not in ("id", "logits")]
+    pq.write_table(
+        table, path, compression="zstd", compression_level=19, use_dictionary=others, column_encoding=encodings
+    )
+
+
+def unpack(folder: Path, store: Store) -> tuple[int, int]:
+    """Copy packed runs into `store`; runs that are finished there stay. Returns how many were copied and how many
+    were there.
+
+    Raises:
+        InputError: no packed runs in `folder`, or one that is damaged or is not the run that its name says.
+    """
+    packed = sorted(path.parent for path in (folder / PACKED).glob(f"*/{DONE}"))
+    if not packed:
+        raise InputError(f"no packed runs in {folder}: looked for {PACKED}/*/{DONE}")
+    copied = 0
+    with store.alone():
+        for source in packed:
+            run = _checked(source)
+            if store.done(run):
+                continue
+            target = store.start(run)
+            with clear_errors(store.root):
+                for path in sorted(source.iterdir()):
+                    if path.name != DONE:
+                        shutil.copyfile(path, target / path.name)
+            store.finish(run)
+            copied += 1
+    return copied, len(packed) - copied
+
+
+def _checked(folder: Path) -> Run:
+    """The run of a packed folder, all of whose files are what was written."""
+    try:
+        sums = json.loads((folder / DONE).read_text())
+        run = from_json(json.loads((folder / RECORD).read_text())["run"])
+        damaged = Store.damaged_files(folder, sums)
+    except (ValueError, KeyError, AttributeError, OSError) as error:
+        raise InputError(f"{folder} is no packed run: {error}") from None
+    if damaged:
+        raise InputError(f"{', '.join(damaged)} in {folder} is not what was packed; get the folder again")
+    if run.name != folder.name:
+        raise InputError(f"{folder} holds run {run.name}, of this version or of another; it must be called so")
+    return run

@@ -1,0 +1,128 @@
+"""Classifiers of words: the paper's sizes (F4.2), what each may see, and the dropout that they share."""
+
+import numpy as np
+import pytest
+import torch
+from tests.reference.lstm import lstm_layer
+
+from distillbias.models.lstm import LSTMConfig, LSTMLayer
+from distillbias.models.output import LockedDropout, give_stream, initialise, parameter_count
+from distillbias.models.transformer import TransformerConfig
+from distillbias.models.universal_transformer import UniversalTransformerConfig
+from distillbias.tasks.task import Spec
+
+PAPER = Spec(shape=(), classes=2, vocabulary=10_034)
+SMALL = Spec(shape=(), classes=2, vocabulary=40)
+CONFIGS = {
+    "LSTM": LSTMConfig(width=12),
+    "Transformer": TransformerConfig("first", width=16, layers=2, heads=4),
+    "Transformer-seq": TransformerConfig("last", width=16, layers=2, heads=4),
+    "UniversalTransformer-seq": UniversalTransformerConfig(width=16, rounds=3, heads=4),
+}
+READING = [name for name in CONFIGS if name != "Transformer"]
+
+
+def stream(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def built(name: str):
+    model = CONFIGS[name].build(SMALL).eval()
+    initialise(model, stream())
+    return model
+
+
+@pytest.mark.parametrize(
+    ("config", "parameters"),
+    [
+        (LSTMConfig(), 3_619_842),
+        (TransformerConfig("first"), 2_605_570),
+        (TransformerConfig("last"), 2_605_570),
+        (UniversalTransformerConfig(), 3_621_634),
+    ],
+)
+def test_parameter_counts_of_the_paper(config, parameters: int) -> None:
+    assert parameter_count(config.build(PAPER)) == parameters
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_names_are_the_papers(name: str) -> None:
+    assert CONFIGS[name].name == name
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_padding_changes_no_answer(name: str) -> None:
+    model, words = built(name), torch.randint(4, 40, (5, 8), generator=stream(1))
+    words[0, 3:] = 0
+    words[1, 1:] = 0
+    together = model(words).logits
+    torch.testing.assert_close(together[0], model(words[:1, :3]).logits[0])
+    torch.testing.assert_close(together[1], model(words[1:2, :1]).logits[0])
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_word_and_its_place_matter(name: str) -> None:
+    model, words = built(name), torch.randint(4, 40, (1, 6), generator=stream(2))
+    answer = model(words).logits
+    for place in range(6):
+        other = words.clone()
+        other[0, place] = 4 + (other[0, place] - 3) % 36
+        assert not torch.allclose(model(other).logits, answer, atol=1e-7)
+    assert not torch.allclose(model(words.flip(1)).logits, answer, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", READING)
+def test_readers_see_nothing_of_what_follows(name: str) -> None:
+    """The state at a word is the same whatever comes after it."""
+    model, words = built(name), torch.randint(4, 40, (1, 7), generator=stream(3))
+    shorter = model(words[:, :4]).hidden["penultimate"]
+    seen = []
+    trunk = model.trunk if hasattr(model, "trunk") else model.layers[-1]
+    trunk.register_forward_hook(lambda module, given, output: seen.append(output))
+    model(words)
+    torch.testing.assert_close(seen[0][:, 3], shorter)
+
+
+def test_the_universal_transformer_has_one_block() -> None:
+    one, many = (UniversalTransformerConfig(width=16, rounds=n, heads=4).build(SMALL) for n in (1, 6))
+    assert parameter_count(one) == parameter_count(many)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_the_layer_is_a_variational_lstm(rate: float) -> None:
+    """Against one gate and one word at a time, with the masks it drew."""
+    layer = LSTMLayer(5, 6, rate).train()
+    for weights in (layer.weight_ih, layer.weight_hh, layer.bias):
+        torch.nn.init.normal_(weights, generator=stream(4))
+    masks = []
+    for dropout in (layer.recurrent_dropout, layer.input_dropout):  # one stream, as in a run
+        give_stream(dropout, stream(5))
+    layer.recurrent_dropout.register_forward_hook(lambda module, given, output: masks.append(output.detach()))
+    x = torch.randn(3, 4, 5, generator=stream(6))
+    got = layer(x).detach()
+    give_stream(layer.input_dropout, stream(5))
+    of_input = layer.input_dropout(torch.ones_like(x))[:, 0]
+    of_state = masks[0][0] if rate else torch.ones(6)
+    weights = [tensor.detach().double().numpy() for tensor in (layer.weight_ih, layer.weight_hh, layer.bias)]
+    for row in range(3):
+        wanted = lstm_layer(x[row].double().numpy(), *weights, of_input[row].numpy(), of_state.numpy())
+        np.testing.assert_allclose(got[row], wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_first_weights_are_the_papers() -> None:
+    lstm, transformer = built("LSTM"), built("Transformer-seq")
+    layer = lstm.layers[0]
+    torch.testing.assert_close(layer.weight_hh.T @ layer.weight_hh, torch.eye(12), atol=1e-5, rtol=0.0)
+    assert layer.bias.tolist() == [0.0] * 12 + [1.0] * 12 + [0.0] * 24
+    assert lstm.embedding.weight.abs().max() <= 0.05
+    weights = transformer.trunk.blocks[0].qkv.weight.detach()
+    assert weights.abs().max() <= 0.1 and weights.std().item() == pytest.approx(0.88 * 0.05, rel=0.1)
+
+
+def test_locked_dropout_has_one_mask_for_a_sentence() -> None:
+    layer = LockedDropout(0.4).train()
+    give_stream(layer, stream())
+    y = layer(torch.ones(50, 7, 30))
+    assert torch.equal(y, y[:, :1].expand_as(y)) and not torch.equal(y[0], y[1])
+    assert (y[:, 0] == 0).float().mean().item() == pytest.approx(0.4, abs=0.07)
+    assert layer.eval()(y) is y
