@@ -14,7 +14,7 @@ setup: .venv/ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: setup  ## the whole vision case on embedded digits: 3 minutes on two cores
+demo: setup  ## both cases on embedded data: 7 minutes on two cores
 	$(BIN)/distillbias demo
 
 test: setup  ## all tests: 2 minutes on two cores

@@ -2,11 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from distillbias.errors import InputError, RunError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from distillbias.report.catalogue import Written
 
 app = typer.Typer(
     help="Does a teacher's inductive bias reach its student through distillation, or only its accuracy?\n\n"
@@ -29,17 +34,29 @@ Workers = Annotated[int, typer.Option(help="Runs at once.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the report [default: STORE/reports/STUDY-SCALE].")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out and list them, instead of stopping.")]
 STORE = Path("store")
+DEMO = ("vision", "agreement")
 
 
 @app.command()
 def demo(
     trials: Trials = None, epochs: Epochs = None, workers: Workers = 2, store: StoreAt = STORE, out: Out = None
 ) -> None:
-    """The whole vision case on embedded digits: train, distil, test, report. Minutes on two cores.
+    """Both cases on embedded data, digits and generated sentences: train, distil, test, one report. Minutes.
 
     Example: distillbias demo
     """
-    run("vision", "demo", trials, epochs, None, "cpu", workers, store, out)
+    from rich.console import Console
+
+    from distillbias.report.catalogue import write_joined
+    from distillbias.studies.catalogue import find_study
+    from distillbias.studies.store import Store
+
+    failed = [line for study in DEMO for line in _train(study, "demo", trials, epochs, None, "cpu", workers, store)]
+    kept, studies, console = Store(store), [find_study(study, "demo", trials, epochs) for study in DEMO], Console()
+    with console.status("analysing and drawing"):
+        written = write_joined(studies, kept, None, out or kept.root / "reports" / studies[0].scale)
+    _print_report(written, console)
+    _check_failed(failed)
 
 
 @app.command()
@@ -58,6 +75,22 @@ def run(
 
     Example: distillbias run vision --scale laptop --data ~/data
     """
+    failed = _train(study, scale, trials, epochs, data, device, workers, store)
+    report(study, scale, trials, epochs, data, store, out)
+    _check_failed(failed)
+
+
+def _train(
+    study: str,
+    scale: str,
+    trials: int | None,
+    epochs: int | None,
+    data: Path | None,
+    device: str,
+    workers: int,
+    store: Path,
+) -> list[str]:
+    """Train what is missing; return a line if some runs failed."""
     from rich.console import Console
 
     from distillbias.studies.catalogue import find_study
@@ -65,13 +98,16 @@ def run(
     from distillbias.studies.runner import check_device, run_study
     from distillbias.studies.store import Store
 
-    declared, kept, console = find_study(study, scale, trials, epochs), Store(store), Console()
+    declared, kept = find_study(study, scale, trials, epochs), Store(store)
     check_device(device)
-    with Watcher(declared, kept, workers, console) as watcher:
+    with Watcher(declared, kept, workers, Console()) as watcher:
         failures = run_study(declared, kept, data, device, workers, watcher)
-    report(study, scale, trials, epochs, data, store, out)
-    if failures:
-        raise RunError(f"{len(failures)} of {len(declared.runs)} runs failed; the report shows the holes")
+    return [f"{len(failures)} of {len(declared.runs)} runs failed"] if failures else []
+
+
+def _check_failed(failed: list[str]) -> None:
+    if failed:
+        raise RunError(f"{', '.join(failed)}; the report shows the holes")
 
 
 @app.command()
@@ -97,7 +133,12 @@ def report(
     kept, declared, console = Store(store), find_study(study, scale, trials, epochs), Console()
     with console.status("analysing and drawing; the loss basins take minutes the first time"):
         written = write_report(declared, kept, data, out or kept.root / "reports" / declared.title)
-    console.print(written.headline)
+    _print_report(written, console)
+
+
+def _print_report(written: "Written", console: "Console") -> None:
+    for headline in written.headlines:
+        console.print(headline)
     console.print(f"report: {written.page}", soft_wrap=True, highlight=False)
 
 

@@ -22,7 +22,7 @@ def test_groups_by_hand():
     answers = [SINGULAR, PLURAL, PLURAL, SINGULAR, SINGULAR, PLURAL]
     found = group_scores(*arrays(answers, [0, 1, 0, 0, 1, 1], [0, 0, 0, 0, 1, -1]), [0, 1])
     # group 0: right, right, wrong, right; singular 2 of 3, plural 1 of 1. Group 1: its one example is wrong.
-    assert found == {0: GroupScore(4, 0.75, pytest.approx((2 / 3 + 1) / 2)), 1: GroupScore(1, 0.0, 0.0)}
+    assert found == {0: GroupScore(4, 0.75, (2 / 3 + 1) / 2), 1: GroupScore(1, 0.0, 0.0)}
     assert macro_accuracy(found).accuracy == 0.375
 
 
@@ -48,6 +48,7 @@ def test_a_tie_goes_to_the_first_class():
     st.lists(
         st.tuples(st.floats(-5, 5, width=32), st.floats(-5, 5, width=32), st.integers(0, 1), st.integers(-1, 4)),
         min_size=1,
+        max_size=30,
     )
 )
 def test_as_the_definition_reads(rows):

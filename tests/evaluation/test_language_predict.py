@@ -1,4 +1,4 @@
-"""A language model's answers: the state before the verb, two forms against each other, perplexity of whole sentences."""
+"""A language model's answers: the state before the verb, one form against the other, perplexity of sentences."""
 
 from dataclasses import replace
 from math import exp
@@ -20,7 +20,7 @@ def by_hand(name: str, row: int) -> tuple[np.ndarray, np.ndarray]:
     words = torch.as_tensor(EXAMPLES.inputs[row])[None].long()
     with torch.no_grad():
         logits = language.model(name).eval()(words[:, : int((words != 0).sum())]).logits
-    return (logits.states @ logits.matrix.T)[0].numpy(), logits.states[0].numpy()
+        return (logits.states @ logits.matrix.T)[0].numpy(), logits.states[0].numpy()
 
 
 @EACH

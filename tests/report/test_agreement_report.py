@@ -92,8 +92,18 @@ def macro(store: Store, arm: str, trial: int, which: str) -> float:
 
 def test_everything_is_there(out: Path, lm: Path) -> None:
     tables = {"table2", "table4", "table8", "d-matrix", "a-matrix", "ece20", "paper-ece", "nll", "overlap"}
-    tables |= {"figure10-counts"}
-    drawn = {"scores", "figure3a", "figure3b", "figure5", "figure6b-code", "figure6b-text", "figure10", "overlap"}
+    tables |= {"figure10-counts", "sureness", "soft-students"}
+    drawn = {
+        "scores",
+        "figure3a",
+        "figure3b",
+        "figure5",
+        "figure6b-code",
+        "figure6b-text",
+        "figure10",
+        "overlap",
+        "softness",
+    }
     assert {path.stem for path in (out / "tables").glob("*.csv")} == SHARED | tables
     assert set((out / "drawn").read_text().split()) == DRAWN | drawn
     assert {path.stem for path in (lm / "tables").glob("*.csv")} == SHARED | {"table1", "table3a", "table3b", "table7"}
@@ -153,7 +163,8 @@ def test_the_lead_says_what_the_numbers_are_made_of(out: Path) -> None:
 
 def test_one_trial_and_holes_are_seen(one_trial: Path) -> None:
     page = (one_trial / "report.html").read_text()
-    assert "1 of 20 runs are missing: LSTM → Transformer · trial 0" in page
+    runs = len(agreement.study("demo", trials=1).runs)
+    assert f"1 of {runs} runs are missing: LSTM → Transformer · trial 0" in page
     assert "D-accuracy is undefined: no example with distance 16; never counted as 0" in page
     found = cells(one_trial, "headline")
     assert found["LSTM", "D"]["text"] == "missing" and found["LSTM → Transformer", "A"]["text"] == "missing"

@@ -38,7 +38,6 @@ def predict(
     return torch.cat(logits)[back].numpy(), torch.cat(hidden)[back].numpy()
 
 
-@torch.no_grad()
 def outputs(model: nn.Module, examples: Examples, rows: Int[Tensor, " n"], batch: int) -> Iterator[tuple[Rows, Output]]:
     """What the model says of all `rows`, batch by batch: (places in `rows`, output).
 
@@ -49,7 +48,9 @@ def outputs(model: nn.Module, examples: Examples, rows: Int[Tensor, " n"], batch
     try:
         data = ResidentData(examples, next(model.parameters()).device)
         for part in data.by_length(rows).split(batch):
-            yield part, model(data.rows(rows[part]).inputs)
+            with torch.no_grad():
+                said = model(data.rows(rows[part]).inputs)
+            yield part, said
     finally:
         model.train(was_training)
 

@@ -7,6 +7,7 @@ from distillbias.report.agreement_evidence import AgreementEvidence
 from distillbias.report.agreement_groups import by_group, other_sets
 from distillbias.report.agreement_page import page
 from distillbias.report.agreement_scores import classification, train_split
+from distillbias.report.agreement_soft import softness
 from distillbias.report.distances import MapPlan, representations_section
 from distillbias.report.errors import ErrorPlan, Member, errors_section
 from distillbias.report.html import Page, Section
@@ -55,7 +56,7 @@ def errors(evidence: AgreementEvidence, gallery: Gallery) -> Section:
     return errors_section(evidence, gallery, ErrorPlan(VENNS, OVERLAPS, figure10, "test sentences"))
 
 
-SECTIONS = (classification, by_group, other_sets, calibration, representations, errors, train_split)
+SECTIONS = (classification, softness, by_group, other_sets, calibration, representations, errors, train_split)
 
 
 def make_page(study: Study, store: Store, data: Path | None, gallery: Gallery) -> Page:

@@ -33,6 +33,8 @@ def calibration(evidence: AgreementEvidence, gallery: Gallery) -> Section:
             [arm for arm in FIGURE5 if arm in evidence.study.arms],
             "figure5",
             "Figure 5. Reliability",
+            by_student=False,
+            lowest=0.5,
         ),
     )
     return Section("Calibration", (text,), tables, pictures)

@@ -40,12 +40,12 @@ class AgreementEvidence(Evidence):
 
     @property
     def families(self) -> tuple[str, ...]:
-        """The arms that learned from labels."""
-        return tuple(arm for arm in self.study.arms if "→" not in arm)
+        """The models of the paper that learned from labels; arms with a comma in their name are variants of these."""
+        return tuple(arm for arm in self.study.arms if "→" not in arm and "," not in arm)
 
     @property
     def distilled(self) -> tuple[str, ...]:
-        return tuple(arm for arm in self.study.arms if "→" in arm)
+        return tuple(arm for arm in self.study.arms if "→" in arm and "," not in arm)
 
     @property
     def taught(self) -> tuple[str, ...]:

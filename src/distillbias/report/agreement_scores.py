@@ -35,7 +35,7 @@ def digits(metric: str) -> int:
 
 def headline_table(evidence: AgreementEvidence, metrics: Sequence[str]) -> Table:
     """All arms by µ, D and A; further headline test sets, and means over fewer groups where some have no example."""
-    arms = tuple(evidence.study.arms)
+    arms = (*evidence.families, *evidence.distilled)
     caption = f"Accuracies; what they are is told above. {ARROW} {beside(evidence)}"
     table = score_table(evidence, "headline", "Scores", arms, metrics, caption)
     more: dict[str, list[Entry]] = {}
@@ -78,7 +78,7 @@ def classification(evidence: AgreementEvidence, gallery: Gallery) -> Section:
         matrix(evidence, "table4", "Table 4. µ-accuracy by student and teacher", "micro", beside(evidence)),
         matrix(evidence, "d-matrix", "D-accuracy by student and teacher", "D", logs),
         matrix(evidence, "a-matrix", "A-accuracy by student and teacher", "A", logs),
-        gains(evidence, metrics, "Accuracy"),
+        gains(evidence, ("A", "D", "micro"), "Accuracy"),
     )
     return Section("Scores", (), tables, (draw_scores(evidence, gallery, metrics),))
 
@@ -115,7 +115,7 @@ def language_model(evidence: AgreementEvidence, gallery: Gallery) -> Section:
         score_table(evidence, "table1", "Table 1. From labels", evidence.families, metrics, batches),
         matrix(evidence, "table3a", "Table 3. A-accuracy by student and teacher", "A", square),
         matrix(evidence, "table3b", "Table 3. Perplexity by student and teacher", "perplexity", square),
-        gains(evidence, ("perplexity", "D", "A"), "Score"),
+        gains(evidence, ("A", "D", "perplexity"), "Score"),
     )
     text = "Lower perplexity is better; accuracies are higher for better."
     return Section("Scores", (text,), tables, tuple(_tradeoffs(evidence, gallery)))

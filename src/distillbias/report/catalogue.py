@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from rich.table import Table as RichTable
 from distillbias.models.registry import MODELS
 from distillbias.report import agreement, agreement_lm, vision
 from distillbias.report.html import Page
+from distillbias.report.joined import join, prefix
 from distillbias.report.tables import Table
 from distillbias.report.writing import Gallery, write_page
 from distillbias.studies.catalogue import SCALES, STUDIES
@@ -25,9 +26,12 @@ PAGES: dict[str, Callable[[Study, Store, Path | None, Gallery], Page]] = {
 }
 
 
+MANY_ROWS = 10
+
+
 class Written(NamedTuple):
     page: Path
-    headline: RichTable
+    headlines: tuple[RichTable, ...]
 
 
 def write_report(study: Study, store: Store, data: Path | None, out: Path) -> Written:
@@ -39,26 +43,46 @@ def write_report(study: Study, store: Store, data: Path | None, out: Path) -> Wr
     path = write_page(page, gallery, out)
     with clear_errors(out):
         _copy_records(study, store, out / "records")
-    assert page.headline is not None
-    return Written(path, rich_table(page.headline))
+    return Written(path, _headlines([page]))
+
+
+def write_joined(studies: Sequence[Study], store: Store, data: Path | None, out: Path) -> Written:
+    """One report of several studies, with the records of all."""
+    with clear_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    gallery, pages = Gallery(out), {}
+    for study in studies:
+        own = Gallery(out, prefix(study.name))
+        pages[study.name] = PAGES[study.name](study, store, data, own)
+        gallery.paths |= own.paths
+    path = write_page(join(pages, out.name), gallery, out)
+    with clear_errors(out):
+        for study in studies:
+            _copy_records(study, store, out / "records" / study.name)
+    return Written(path, _headlines(pages.values()))
+
+
+def _headlines(pages: Iterable[Page]) -> tuple[RichTable, ...]:
+    return tuple(rich_table(page.headline) for page in pages if page.headline)
 
 
 def _copy_records(study: Study, store: Store, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for run in study.runs:
         if store.done(run):
             shutil.copyfile(store.folder(run) / "record.json", folder / f"{run.name}.json")
 
 
 def rich_table(table: Table) -> RichTable:
-    """A table of a report for the terminal."""
+    """A table of a report for the terminal; one of many rows without the published numbers, which the page has."""
+    lines = 1 if len(table.rows) > MANY_ROWS else None
     shown = RichTable(title=table.title, caption=table.note, row_styles=["", "dim"])
     shown.add_column(table.corner)
     for column in table.columns:
-        shown.add_column(column, justify="right")
+        shown.add_column(column, justify="right", no_wrap=True)
     for row, cells in zip(table.rows, table.cells, strict=True):
-        shown.add_row(row, *("\n".join(table.lines(cell)) for cell in cells))
+        shown.add_row(row, *("\n".join(table.lines(cell)[:lines]) for cell in cells))
     return shown
 
 

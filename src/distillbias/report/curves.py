@@ -1,6 +1,7 @@
 """Curves that every report draws: reliability, and the loss along training."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,14 +13,16 @@ from distillbias.report.html import Picture, Section
 from distillbias.report.writing import Gallery
 
 
-def draw_reliabilities(evidence: Evidence, gallery: Gallery, arms: Sequence[str], name: str, title: str) -> Picture:
-    """Accuracy against confidence of these arms on the headline test sets."""
+def draw_reliabilities(
+    evidence: Evidence, gallery: Gallery, arms: Sequence[str], name: str, title: str, **layout: Any
+) -> Picture:
+    """Accuracy against confidence of these arms on the headline test sets; `layout` is that of `draw_reliability`."""
     panels = {
         evidence.title(column): {arm: curve for arm in arms if (curve := _reliability(evidence, arm, test)) is not None}
         for column, test in evidence.headline.items()
     }
     caption = "Accuracy against confidence in 20 bins, all trials pooled; below, the share of examples in each bin."
-    return gallery.add(figures.draw_reliability(panels), name, title, caption)
+    return gallery.add(figures.draw_reliability(panels, **layout), name, title, caption)
 
 
 def _reliability(evidence: Evidence, arm: str, test: str) -> figures.Reliability | None:

@@ -13,6 +13,8 @@ from distillbias.report.evidence import Evidence
 from distillbias.report.html import Section
 from distillbias.report.tables import Entry, Table
 from distillbias.report.writing import Gallery
+from distillbias.studies.execute import SAMPLE
+from distillbias.studies.packing import THINNED
 
 SEED = 12345  # the authors' seed for their maps
 READINGS: dict[Variant, str] = {
@@ -37,11 +39,12 @@ def representations_section(evidence: Evidence, gallery: Gallery, plan: MapPlan)
     """The maps, and the distances behind them, which mean more than the picture."""
     tests = {column.capitalize(): evidence.headline[column] for column in plan.columns}
     names = [(arm, trial) for arm in plan.arms for trial in evidence.records[arm]]
-    tables, pictures = [], []
+    tables, pictures, used = [], [], SAMPLE
     for variant, reading in READINGS.items():
         maps, columns = {}, {}
         for title, test in tests.items():
-            activations = [evidence.records[arm][trial].activations(test) for arm, trial in names]
+            activations = common_rows([evidence.records[arm][trial].activations(test) for arm, trial in names])
+            used = max((len(each) for each in activations), default=SAMPLE)
             distances = 1 - similarity_matrix(activations, variant) if names else np.empty((0, 0))
             columns[title] = mean_distances(distances, names, plan.pairs)
             if len(names) > 2:
@@ -53,16 +56,22 @@ def representations_section(evidence: Evidence, gallery: Gallery, plan: MapPlan)
                 figures.draw_map(maps),
                 f"{plan.name}-{variant}",
                 f"{plan.title}, {reading}",
-                "Each point is a trained model; near means that 1,000 test examples lie alike in its penultimate "
+                f"Each point is a trained model; near means that {used:,} test examples lie alike in its penultimate "
                 "layer; markers that hide one another are models that are alike, by the distances in the table. "
                 "Stress says how much the plane distorts: 0 is nothing.",
             )
         )
     text = (
-        "Representations are compared by second-order similarity: which of 1,000 fixed test examples a model finds "
+        f"Representations are compared by second-order similarity: which of {used:,} fixed test examples a model finds "
         "alike, in its penultimate layer, in evaluation mode, as one matrix; distance is 1 minus similarity."
     )
     return Section("Representations", (text,), tuple(tables), tuple(pictures))
+
+
+def common_rows(activations: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The examples that all models kept: a packed run has each fourth of the sample (`studies.packing`)."""
+    fewest = min((len(each) for each in activations), default=0)
+    return [each if len(each) == fewest else each[::THINNED] for each in activations]
 
 
 def mean_distances(

@@ -222,21 +222,22 @@ def draw_training(
 
     Labels and teachers give losses of different units: put them in different panels, which share only the epochs.
     """
-    figure, axes = new_figure(1, max(len(curves), 1), 3.6, sharex=True)
+    arms = union(curves.values())
+    figure, axes = new_figure(1, max(len(curves), 1), 3.6 + 0.13 * max(len(arms) - 6, 0), sharex=True)
     for panel, (title, by_arm) in zip(axes[0], curves.items(), strict=False):
         for arm, trials in by_arm.items():
             rows, how = as_rows(trials), look(arm)
             for row in rows:
                 panel.plot(first_epoch + np.arange(len(row)), row, color=how.colour, lw=0.7, alpha=0.35)
             mean = mean_row(rows)
-            panel.plot(first_epoch + np.arange(len(mean)), mean, color=how.colour, ls=how.line)
+            dot = how.marker if len(mean) == 1 else ""  # one epoch makes no line
+            panel.plot(first_epoch + np.arange(len(mean)), mean, color=how.colour, ls=how.line, marker=dot)
         panel.set_yscale("log")
         panel.set_title(title)
         panel.set_xlabel("epoch")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         panel.grid(axis="y")
     axes[0, 0].set_ylabel(label)
-    arms = union(curves.values())
     legend_below(figure, [Line2D([], [], color=look(arm).colour, ls=look(arm).line, label=arm) for arm in arms])
     return figure
 
@@ -251,14 +252,19 @@ class Reliability:
 
 
 @styled
-def draw_reliability(panels: Mapping[str, Mapping[str, Reliability]]) -> Figure:
-    """Accuracy against confidence: columns = test sets, rows = families of students; below each, bin shares."""
+def draw_reliability(
+    panels: Mapping[str, Mapping[str, Reliability]], by_student: bool = True, lowest: float = 0.0
+) -> Figure:
+    """Accuracy against confidence: columns = test sets, rows = families of students; below each, bin shares.
+
+    Not `by_student`: all arms in one row. `lowest` is where the axis of confidence begins, 0.5 for two classes.
+    """
     arms = union(panels.values())
-    families = union([student_of(arm)] for arm in arms) or [""]
+    families = (union([student_of(arm)] for arm in arms) if by_student else []) or [""]
     figure, axes = new_figure(
         2 * len(families),
         max(len(panels), 1),
-        4.0 * len(families),
+        4.0 * len(families) if by_student else 5.2,
         sharex=True,
         sharey="row",
         gridspec_kw={"height_ratios": [3.2, 1] * len(families)},
@@ -267,11 +273,13 @@ def draw_reliability(panels: Mapping[str, Mapping[str, Reliability]]) -> Figure:
         axes[0, column].set_title(title)
         axes[-1, column].set_xlabel("confidence")
         for row, family in enumerate(families):
-            members = {arm: curve for arm, curve in by_arm.items() if student_of(arm) == family}
+            members = {arm: curve for arm, curve in by_arm.items() if not by_student or student_of(arm) == family}
             _draw_reliability(axes[2 * row, column], axes[2 * row + 1, column], members)
     for row, family in enumerate(families):
-        axes[2 * row, 0].set_ylabel(f"{family} students\naccuracy")
+        axes[2 * row, 0].set_ylabel(f"{family} students\naccuracy" if by_student else "accuracy")
         axes[2 * row + 1, 0].set_ylabel("share")
+    if lowest:
+        axes[0, 0].set_xlim(left=lowest)
     legend_below(figure, arm_handles(arms))
     return figure
 

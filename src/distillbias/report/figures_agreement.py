@@ -58,12 +58,12 @@ def draw_students(panels: Mapping[str, Mapping[str, Values]], families: Sequence
         means = [_mean(scores.get(family, ())) for family in families]
         panel.plot(range(len(families)), means, color=INK, ls="--", lw=1.0, zorder=1)
         for x, student in enumerate(families):
-            _draw_values(panel, x, scores.get(student, ()), INK, "o")
+            _draw_values(panel, float(x), scores.get(student, ()), INK, "o")
             for teacher, shift in zip(families, spread(len(families), 0.3), strict=True):
                 arm = f"{teacher} → {student}"
-                _draw_values(panel, x + shift, scores.get(arm, ()), look(arm).colour, look(arm).marker)
+                _draw_values(panel, float(x + shift), scores.get(arm, ()), look(arm).colour, look(arm).marker)
         panel.set_title(title)
-        panel.set_xticks(range(len(families)), [family.replace("-seq", "\n-seq") for family in families])
+        panel.set_xticks(range(len(families)), [_broken(family) for family in families])
         panel.set_xlim(-0.6, len(families) - 0.4)
         panel.set_xlabel("student")
         panel.grid(axis="y")
@@ -73,6 +73,11 @@ def draw_students(panels: Mapping[str, Mapping[str, Values]], families: Sequence
         handles.append(Line2D([], [], color=GREY, ls="", marker=marker, ms=6, label=f"taught by {teacher}"))
     legend_below(figure, handles)
     return figure
+
+
+def _broken(family: str) -> str:
+    """A long name on several lines, so that neighbours do not touch."""
+    return family.replace("-seq", "\n-seq").replace("UniversalT", "Universal\nT").replace("Small ", "Small\n")
 
 
 def _mean(values: Values) -> float:

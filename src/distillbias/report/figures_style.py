@@ -124,9 +124,18 @@ def arm_handles(arms: Iterable[str], *, line: bool = True) -> list[Artist]:
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], columns: int = 6) -> None:
-    """A legend outside the panels, where it can cover no data."""
+    """A legend outside the panels, where it can cover no data, in at most so many columns as the figure is wide for."""
     if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), handlelength=2.6)
+        columns = min(columns, len(handles))
+        while columns > 1 and _legend_inches(handles, columns) > figure.get_figwidth():
+            columns -= 1
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=2.6)
+
+
+def _legend_inches(handles: Sequence[Artist], columns: int) -> float:
+    """About how wide a legend is: 0.077 inches a letter at 9 points, 0.65 for the handle and the gaps of a column."""
+    longest = [max(len(str(handle.get_label())) for handle in part) for part in np.array_split(list(handles), columns)]
+    return sum(0.65 + 0.077 * letters for letters in longest)
 
 
 def as_rows(trials: Rows) -> list[np.ndarray]:

@@ -13,12 +13,14 @@ from distillbias.studies.store import clear_errors, write_whole
 
 @dataclass
 class Gallery:
-    """Saves figures as they are drawn."""
+    """Saves figures as they are drawn, under their names with `prefix` before them."""
 
     folder: Path
+    prefix: str = ""
     paths: dict[str, str] = field(default_factory=dict)  # picture -> its path in the Markdown file
 
     def add(self, figure: Figure, name: str, title: str, caption: str) -> Picture:
+        name = self.prefix + name
         with clear_errors(self.folder):
             saved = save(figure, self.folder / "figures", name)
         self.paths[name] = f"figures/{saved.png_path.name}"
