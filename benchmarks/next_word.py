@@ -139,7 +139,7 @@ def step_times(repeats: int) -> list[str]:
                         pass
 
                 each = seconds(epoch, repeats) / tokens * 1e6
-                lines.append(f"{config.name} {config.width} from {way:32} {each:6.0f} us a token")
+                lines.append(f"{config.name + f' {config.width}':15} from {way:30} {each:6.0f} us a token")
     return lines
 
 

@@ -9,7 +9,7 @@ from unittest.mock import patch
 from distillbias.models.lstm import LSTMConfig
 from distillbias.models.transformer import TransformerConfig
 from distillbias.models.universal_transformer import UniversalTransformerConfig
-from distillbias.studies.agreement import Setting, _same, arms, soft_arms
+from distillbias.studies.agreement import Setting, _same, every_arm
 from distillbias.studies.study import Study
 from distillbias.tasks import agreement
 from distillbias.tasks.agreement_classification import AgreementClassification
@@ -43,4 +43,4 @@ def setting() -> Setting:
 
 def agreement_study(trials: int = 1) -> Study:
     """Every arm of the agreement study."""
-    return Study("agreement", "tiny", "Does it?", arms(setting(), trials) | soft_arms(setting(), trials))
+    return Study("agreement", "tiny", "Does it?", every_arm(setting(), trials))

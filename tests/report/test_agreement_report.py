@@ -156,9 +156,9 @@ def test_groups_tell_their_size_and_their_rows(out: Path, store: Store) -> None:
 
 def test_the_lead_says_what_the_numbers_are_made_of(out: Path) -> None:
     text = (out / "report.md").read_text().replace("\\", "")
-    assert "0: wiki, at distance 1 (4); 1: numpred-1, 1 nouns between, all attractors (12)" in text
+    assert "0: wiki, at distance 1 (4); 1: numpred-1, 1 attractor, no other noun between (12)" in text
     assert f"{7 * len(made.REAL)} examples whose words before the verb" in text
-    assert "the smallest group, 1, has 4 examples" in text and "no error of either" in text
+    assert "the smallest group, distance 1, has 4 examples" in text and "no error of either" in text
 
 
 def test_one_trial_and_holes_are_seen(one_trial: Path) -> None:

@@ -1,6 +1,7 @@
 """The agreement study as declared, and one teacher and student of it from beginning to end."""
 
 import lzma
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,17 @@ import pytest
 from tests import tiny, words
 
 from distillbias.errors import InputError
-from distillbias.studies.agreement import DISTILLED, FAMILIES, SOFT, SOFT_STUDENTS, paper, soft_arm, study
+from distillbias.studies.agreement import (
+    DISTILLED,
+    FAMILIES,
+    PATIENT,
+    SOFT,
+    SOFT_STUDENTS,
+    paper,
+    patient,
+    soft_arm,
+    study,
+)
 from distillbias.studies.execute import load_splits
 from distillbias.studies.outside import score_outside, score_table
 from distillbias.studies.run import from_json, to_json
@@ -58,7 +69,19 @@ def test_every_family_has_one_recipe_on_the_laptop() -> None:
     declared = study("laptop")
     assert declared.trials >= 4
     for arm, runs in declared.arms.items():
-        assert runs[0].recipe == declared.arms[runs[0].model.name][0].recipe, arm
+        if not arm.endswith("longer"):
+            assert runs[0].recipe == declared.arms[runs[0].model.name][0].recipe, arm
+
+
+def test_patient_arms_train_longer_on_the_same_lesson() -> None:
+    """The teacher is that of the main arms, and the same student from labels is trained as long."""
+    declared = study("laptop", trials=1)
+    for arm in PATIENT:
+        usual, longer = declared.arms[arm][0], declared.arms[patient(arm)][0]
+        assert longer.recipe.epochs == 4 * usual.recipe.epochs and longer.distillation == usual.distillation
+        assert longer == replace(usual, recipe=longer.recipe)
+    paper_study = study("paper", trials=1)
+    assert paper_study.arms[patient(PATIENT[0])] == paper_study.arms[PATIENT[0]]
 
 
 def test_the_papers_schedules() -> None:

@@ -43,14 +43,14 @@ def _five(evidence: AgreementEvidence) -> dict[int, Group]:
 
 COLUMNS = {
     "near": "at distance {}",
-    "homogeneous": "{} nouns between, all attractors",
-    "attractors": "{} attractors",
+    "homogeneous": "{} attractor{}, no other noun between",
+    "attractors": "{} attractor{}",
 }
 
 
 def told(group: Group) -> str:
     """A group in words."""
-    return f"{group.test}, {COLUMNS[group.column].format(group.value)}"
+    return f"{group.test}, {COLUMNS[group.column].format(group.value, '' if group.value == 1 else 's')}"
 
 
 def _sources(groups: Mapping[int, Group]) -> str:

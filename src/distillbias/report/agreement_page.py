@@ -87,7 +87,7 @@ def _groups_told(evidence: AgreementEvidence, which: str) -> str:
     smallest = min(sizes, key=lambda value: sizes[value])
     if which == "D":
         text = f"D is the mean over the accuracies at distances {min(groups)} to {max(groups)} on {', '.join(tests)}"
-        return f"{text}; the smallest group, {smallest}, has {sizes[smallest]:,} examples."
+        return f"{text}; the smallest group, distance {smallest}, has {sizes[smallest]:,} examples."
     listed = "; ".join(f"{value}: {told(group)} ({sizes[value]:,})" for value, group in groups.items())
     return f"A is the mean over the accuracies of these groups, each with the same weight: {listed}."
 

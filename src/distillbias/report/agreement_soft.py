@@ -9,7 +9,7 @@ from distillbias.report.evidence import Trials
 from distillbias.report.html import Section
 from distillbias.report.tables import Entry, Table
 from distillbias.report.writing import Gallery
-from distillbias.studies.agreement import SOFT, SOFT_STUDENTS, soft_arm
+from distillbias.studies.agreement import PATIENT, SOFT, SOFT_STUDENTS, patient, soft_arm
 from distillbias.studies.store import Record
 
 METRICS = ("micro", "D", "A")
@@ -18,13 +18,14 @@ TEXT = (
     "A student of pure distillation sees its teacher's answers on the training sentences and nothing else. Where the "
     "teacher fits these nearly perfectly, its answers are nearly the labels, and there is little else to learn from. "
     "The paper's LSTM is held back by dropout of .8, and the authors left that on while it taught. In these arms such "
-    "an LSTM teaches, with its dropout off and on; students and their recipes are those of the main arms."
+    "an LSTM teaches, with its dropout off and on; students and their recipes are those of the main arms. The arms called "
+    "longer have the LSTM of the main arms again and a student that is trained for more epochs."
 )
 
 
 def softness(evidence: AgreementEvidence, gallery: Gallery) -> Section:
     """How sure each teacher is, and students of a softer one beside those of the LSTM of the main arms."""
-    arms = [arm for student in SOFT_STUDENTS for arm in _arms(student)]
+    arms = [*(arm for student in SOFT_STUDENTS for arm in _arms(student)), *map(patient, PATIENT)]
     panels = {
         f"{TITLES[metric]}-accuracy": {arm: list(evidence.metric(metric)[arm].values()) for arm in arms}
         for metric in ("micro", "A")
@@ -65,8 +66,11 @@ def _sure(record: Record) -> tuple[float, float]:
 
 
 def _students(evidence: AgreementEvidence) -> Table:
-    rows = (*(("LSTM", SOFT)), *(arm for student in SOFT_STUDENTS for arm in _arms(student)))
+    rows = ("LSTM", SOFT, *(arm for student in SOFT_STUDENTS for arm in _arms(student)), *map(patient, PATIENT))
     cells = tuple(tuple(evidence.cell_of(evidence.metric(metric)[arm]) for metric in METRICS) for arm in rows)
-    caption = "The two teachers, and for each student: from labels, taught by the one, taught by the other."
+    caption = (
+        "The two teachers, and for each student: from labels, taught by the one, taught by the other. Last, the student "
+        "and the same model from labels when they are trained longer."
+    )
     columns = tuple(TITLES[metric] for metric in METRICS)
     return Table("soft-students", "Students of a softer teacher", caption, columns, tuple(rows), cells, "arm")

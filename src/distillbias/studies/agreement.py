@@ -30,17 +30,20 @@ FAMILIES = ("Transformer", "Transformer-seq", "UniversalTransformer-seq", "LSTM"
 DISTILLED = tuple(f"{teacher} → {student}" for student in FAMILIES for teacher in FAMILIES)
 SOFT = "LSTM, the paper's dropout"
 SOFT_STUDENTS = ("Transformer", "Transformer-seq")
+PATIENT = ("Transformer-seq", "LSTM → Transformer-seq")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a scale fixes. `taught` has a recipe for each (teacher, student); `soft` is the LSTM of SOFT."""
+    """What a scale fixes. `taught` has a recipe for each (teacher, student); `soft` is the LSTM of SOFT, `patience` how
+    many times as long the patient arms train."""
 
     task: AgreementClassification
     models: dict[str, ModelConfig]
     soft: ModelConfig
     labels: dict[str, Recipe]
     taught: dict[tuple[str, str], Recipe]
+    patience: int = 4
 
 
 def paper() -> Setting:
@@ -64,7 +67,7 @@ def paper() -> Setting:
         "UniversalTransformer-seq": UniversalTransformerConfig(),
         "LSTM": LSTMConfig(),
     }
-    return Setting(AgreementClassification("full"), models, LSTMConfig(), labels, taught)
+    return Setting(AgreementClassification("full"), models, LSTMConfig(), labels, taught, patience=1)
 
 
 def _student_decay(teacher: str, student: str) -> float:
@@ -124,7 +127,11 @@ def study(scale: str, trials: int | None = None, epochs: int | None = None) -> S
         taught = {pair: replace(recipe, epochs=epochs) for pair, recipe in setting.taught.items()}
         setting = replace(setting, labels=labels, taught=taught)
     title = scale if epochs is None else f"{scale}-{epochs}-epochs"
-    return Study("agreement", title, QUESTION, arms(setting, trials) | soft_arms(setting, trials))
+    return Study("agreement", title, QUESTION, every_arm(setting, trials))
+
+
+def every_arm(setting: Setting, trials: int) -> Arms:
+    return arms(setting, trials) | soft_arms(setting, trials) | patient_arms(setting, trials)
 
 
 def arms(setting: Setting, trials: int) -> Arms:
@@ -152,6 +159,23 @@ def soft_arms(setting: Setting, trials: int) -> Arms:
 
 def soft_arm(student: str, mode: TeacherMode) -> str:
     return f"{SOFT} → {student}" + (", left on" if mode == "train" else "")
+
+
+def patient_arms(setting: Setting, trials: int) -> Arms:
+    """What if a student is trained for longer? Distillation is said to pay late (Beyer et al. 2022).
+
+    The same student from labels is trained as long; the teacher is that of the main arms.
+    """
+    main = arms(setting, trials)
+    return {patient(arm): tuple(_longer(run, setting.patience) for run in main[arm]) for arm in PATIENT}
+
+
+def patient(arm: str) -> str:
+    return f"{arm}, longer"
+
+
+def _longer(run: Run, times: int) -> Run:
+    return replace(run, recipe=replace(run.recipe, epochs=times * run.recipe.epochs))
 
 
 def alone(setting: Setting, family: str, trial: int) -> Run:
