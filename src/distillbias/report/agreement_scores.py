@@ -85,14 +85,10 @@ def classification(evidence: AgreementEvidence, gallery: Gallery) -> Section:
 
 
 def draw_scores(evidence: AgreementEvidence, gallery: Gallery, metrics: Sequence[str]) -> Picture:
-    scores = {
-        f"{TITLES[m]}-accuracy": {arm: list(values.values()) for arm, values in evidence.metric(m).items()}
-        for m in metrics
-    }
+    arms = (*evidence.families, *evidence.distilled)
+    scores = {f"{TITLES[m]}-accuracy": {arm: list(evidence.metric(m)[arm].values()) for arm in arms} for m in metrics}
     paper = {
-        f"{TITLES[m]}-accuracy": {
-            arm: number.mean for arm in evidence.study.arms if (number := evidence.beside(arm, m)) is not None
-        }
+        f"{TITLES[m]}-accuracy": {arm: number.mean for arm in arms if (number := evidence.beside(arm, m)) is not None}
         for m in metrics
     }
     return gallery.add(

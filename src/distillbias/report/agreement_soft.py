@@ -18,8 +18,8 @@ TEXT = (
     "A student of pure distillation sees its teacher's answers on the training sentences and nothing else. Where the "
     "teacher fits these nearly perfectly, its answers are nearly the labels, and there is little else to learn from. "
     "The paper's LSTM is held back by dropout of .8, and the authors left that on while it taught. In these arms such "
-    "an LSTM teaches, with its dropout off and on; students and their recipes are those of the main arms. The arms called "
-    "longer have the LSTM of the main arms again and a student that is trained for more epochs."
+    "an LSTM teaches, with its dropout off and on; students and their recipes are those of the main arms. The arms "
+    "called longer have the LSTM of the main arms again and a student that is trained for more epochs."
 )
 
 
@@ -69,8 +69,8 @@ def _students(evidence: AgreementEvidence) -> Table:
     rows = ("LSTM", SOFT, *(arm for student in SOFT_STUDENTS for arm in _arms(student)), *map(patient, PATIENT))
     cells = tuple(tuple(evidence.cell_of(evidence.metric(metric)[arm]) for metric in METRICS) for arm in rows)
     caption = (
-        "The two teachers, and for each student: from labels, taught by the one, taught by the other. Last, the student "
-        "and the same model from labels when they are trained longer."
+        "The two teachers, and for each student: from labels, taught by the one, taught by the other. Last, a student "
+        "and the same model from labels when both are trained longer."
     )
     columns = tuple(TITLES[metric] for metric in METRICS)
     return Table("soft-students", "Students of a softer teacher", caption, columns, tuple(rows), cells, "arm")
