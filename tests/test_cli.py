@@ -209,3 +209,20 @@ def test_failures_end_with_one_line_after_the_report(call, small, monkeypatch) -
     monkeypatch.setattr(cli, "report", lambda *asked: reported.append(asked))
     one_error_line(call("run", "vision"), "1 of 1 runs failed; the report shows the holes")
     assert len(reported) == 1
+
+
+def test_agreement_files_are_recognised_imported_and_verified(call) -> None:
+    folder = Path("given")
+    folder.mkdir()
+    (folder / "numpred.val").write_text("VBZ\tthe dog\nVBP\tthe dogs near it\n")
+    (folder / "notes.txt").write_text("nothing of the kind\n")
+    status, out, _ = call("data", "import", "agreement", folder, "--data", "data")
+    assert status == 0 and out.strip() == "data/sva_linzen_numpred/numpred.val"
+    assert "[numpred-val]" in call("data", "list", "--data", "data")[1]
+    status, out, _ = call("data", "verify", "agreement", "--data", "data")
+    assert status == 1 and "ok       numpred-val: 2 sentences" in out and "missing  wiki-train" in out
+    one_error_line(call("run", "agreement", "--scale", "laptop", "--data", "data"), "no wiki-train in data", "import")
+    one_error_line(call("data", "get", "agreement"), "404 since 2024", "data import agreement")
+    (folder / "numpred.val").write_text("VBZ\tthe dog\nVBX\tthe dogs\n")
+    one_error_line(call("data", "import", "agreement", folder, "--data", "data"), "numpred.val line 2", "VBX")
+    assert call("data", "import", "agreement", folder, "--data", "data", "--skip-bad")[0] == 0

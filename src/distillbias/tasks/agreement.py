@@ -33,7 +33,7 @@ DISTANCES = range(1, 17)  # F7.3
 ATTRACTORS = range(5)
 MOST_INTERVENING = 4
 KNOWN_SHARE = 0.5  # of the words of a file from outside, for a model to be asked about it
-GRAMMAR_TRAIN, GRAMMAR_TEST, GRAMMAR_GROUP = 12_000, 4_000, 500
+GRAMMAR_TRAIN, GRAMMAR_TEST, GRAMMAR_GROUP = 8_000, 4_000, 500
 
 
 class Group(NamedTuple):
