@@ -11,7 +11,6 @@ What differs between the scales is the `Setting`; the arms, the analyses and the
 
 from dataclasses import dataclass, replace
 
-from distillbias.errors import InputError
 from distillbias.models.lstm import LSTMLanguageModelConfig
 from distillbias.models.output import ModelConfig
 from distillbias.models.transformer import TransformerLanguageModelConfig
@@ -67,7 +66,7 @@ def laptop() -> Setting:
         "LSTM": LSTMLanguageModelConfig(width=256, embedding_dropout=0.2, dropout=0.2, output_dropout=0.2),
     }
     recipe = Recipe(6, 64, 2e-3, WarmupCosine(), precision="bfloat16")
-    recipes = {"Transformer": recipe, "LSTM": replace(recipe, rate=4e-3)}
+    recipes = {"Transformer": recipe, "LSTM": replace(recipe, rate=8e-3)}
     return Setting(AgreementLM("wiki", most=10_000), models, recipes, recipes)
 
 
@@ -92,14 +91,8 @@ TRIALS = {"demo": 2, "laptop": 3, "paper": 4}
 
 def study(scale: str, trials: int | None = None, epochs: int | None = None) -> Study:
     """The declared study at one of three scales; `epochs` sets the length of every run, for a quick look."""
-    if scale not in SETTINGS:
-        raise InputError(f"unknown scale {scale!r}; it is one of {', '.join(SETTINGS)}")
-    trials = TRIALS[scale] if trials is None else trials
-    if trials < 1:
-        raise InputError(f"{trials} trials; a study needs at least 1")
-    setting = SETTINGS[scale]()
-    if epochs is not None:
-        setting = replace(setting, labels=_long(setting.labels, epochs), taught=_long(setting.taught, epochs))
+    setting, trials = declared(SETTINGS, TRIALS, scale, trials)
+    setting = replace(setting, labels=lasting(setting.labels, epochs), taught=lasting(setting.taught, epochs))
     title = scale if epochs is None else f"{scale}-{epochs}-epochs"
     return Study("agreement-lm", title, QUESTION, arms(setting, trials))
 

@@ -1,10 +1,42 @@
 """A study is a question and its runs, by arm; an ordinary Python value."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
+from distillbias.errors import InputError
 from distillbias.studies.run import Run
+from distillbias.training.recipe import Recipe
 
 Arms = dict[str, tuple[Run, ...]]  # arm -> its runs, one a trial
+Setting = TypeVar("Setting")  # what a scale fixes for a declared study
+Key = TypeVar("Key")
+
+
+def declared(
+    settings: Mapping[str, Callable[[], Setting]], trials_of: Mapping[str, int], scale: str, trials: int | None
+) -> tuple[Setting, int]:
+    """The setting of a scale, and how many trials: those asked for, else the scale's own.
+
+    Raises:
+        InputError: unknown scale, or fewer trials than 1.
+    """
+    if scale not in settings:
+        raise InputError(f"unknown scale {scale!r}; it is one of {', '.join(settings)}")
+    trials = trials_of[scale] if trials is None else trials
+    if trials < 1:
+        raise InputError(f"{trials} trials; a study needs at least 1")
+    return settings[scale](), trials
+
+
+def lasting(recipes: Mapping[Key, Recipe], epochs: int | None) -> dict[Key, Recipe]:
+    """The recipes with another length; as they are for None."""
+    return {key: recipe if epochs is None else replace(recipe, epochs=epochs) for key, recipe in recipes.items()}
+
+
+def scale_title(scale: str, epochs: int | None) -> str:
+    """The scale, and the length where it is not the scale's own: such runs are a quick look, no result."""
+    return scale if epochs is None else f"{scale}-{epochs}-epochs"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ What differs between the scales is the `Setting`; the arms, the analyses and the
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from distillbias.errors import InputError
 from distillbias.models.cnn import CNNConfig
 from distillbias.models.mlp import MLPConfig
 from distillbias.models.output import ModelConfig
@@ -79,21 +78,11 @@ TRIALS = {"demo": 4, "laptop": 4, "paper": 4}
 
 def study(scale: str, trials: int | None = None, epochs: int | None = None) -> Study:
     """The declared study at one of three scales; `epochs` sets the length of every run, for a quick look."""
-    if scale not in SETTINGS:
-        raise InputError(f"unknown scale {scale!r}; it is one of {', '.join(SETTINGS)}")
-    trials = TRIALS[scale] if trials is None else trials
-    if trials < 1:
-        raise InputError(f"{trials} trials; a study needs at least 1")
-    setting = SETTINGS[scale]()
-    if epochs is not None:
-        setting = replace(setting, labels=_long(setting.labels, epochs), taught=_long(setting.taught, epochs))
+    setting, trials = declared(SETTINGS, TRIALS, scale, trials)
+    setting = replace(setting, labels=lasting(setting.labels, epochs), taught=lasting(setting.taught, epochs))
     arms = {**main_arms(setting, trials), **second_orders(setting, trials), **factor_arms(setting, trials)}
     longest_first = dict(sorted(arms.items(), key=lambda arm: _cost(arm[1][0]), reverse=True))
     return Study("vision", scale if epochs is None else f"{scale}-{epochs}-epochs", QUESTION, longest_first)
-
-
-def _long(recipes: dict[str, Recipe], epochs: int) -> dict[str, Recipe]:
-    return {model: replace(recipe, epochs=epochs) for model, recipe in recipes.items()}
 
 
 def alone(setting: Setting, model: str, trial: int, repeat: int = 0) -> Run:
