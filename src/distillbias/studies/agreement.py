@@ -12,13 +12,12 @@ What differs between the scales is the `Setting`; the arms, the analyses and the
 from dataclasses import dataclass, replace
 from typing import TypeVar, get_args
 
-from distillbias.errors import InputError
 from distillbias.models.lstm import LSTMConfig
 from distillbias.models.output import ModelConfig
 from distillbias.models.transformer import TransformerConfig
 from distillbias.models.universal_transformer import UniversalTransformerConfig
 from distillbias.studies.run import Distillation, Run, TeacherMode
-from distillbias.studies.study import Arms, Study
+from distillbias.studies.study import Arms, Study, declared, lasting, scale_title
 from distillbias.tasks.agreement_classification import AgreementClassification
 from distillbias.training.recipe import ExponentialDecay, Recipe, WarmupCosine
 
@@ -116,18 +115,9 @@ TRIALS = {"demo": 2, "laptop": 4, "paper": 4}
 
 def study(scale: str, trials: int | None = None, epochs: int | None = None) -> Study:
     """The declared study at one of three scales; `epochs` sets the length of every run, for a quick look."""
-    if scale not in SETTINGS:
-        raise InputError(f"unknown scale {scale!r}; it is one of {', '.join(SETTINGS)}")
-    trials = TRIALS[scale] if trials is None else trials
-    if trials < 1:
-        raise InputError(f"{trials} trials; a study needs at least 1")
-    setting = SETTINGS[scale]()
-    if epochs is not None:
-        labels = {family: replace(recipe, epochs=epochs) for family, recipe in setting.labels.items()}
-        taught = {pair: replace(recipe, epochs=epochs) for pair, recipe in setting.taught.items()}
-        setting = replace(setting, labels=labels, taught=taught)
-    title = scale if epochs is None else f"{scale}-{epochs}-epochs"
-    return Study("agreement", title, QUESTION, every_arm(setting, trials))
+    setting, trials = declared(SETTINGS, TRIALS, scale, trials)
+    setting = replace(setting, labels=lasting(setting.labels, epochs), taught=lasting(setting.taught, epochs))
+    return Study("agreement", scale_title(scale, epochs), QUESTION, every_arm(setting, trials))
 
 
 def every_arm(setting: Setting, trials: int) -> Arms:

@@ -16,7 +16,7 @@ from distillbias.models.cnn import CNNConfig
 from distillbias.models.mlp import MLPConfig
 from distillbias.models.output import ModelConfig
 from distillbias.studies.run import Distillation, Penalty, Run
-from distillbias.studies.study import Arms, Study
+from distillbias.studies.study import Arms, Study, declared, lasting, scale_title
 from distillbias.tasks.vision import Vision
 from distillbias.training.distillation import Factor
 from distillbias.training.recipe import CosineRestarts, ExponentialDecay, Recipe, WarmupCosine
@@ -82,7 +82,7 @@ def study(scale: str, trials: int | None = None, epochs: int | None = None) -> S
     setting = replace(setting, labels=lasting(setting.labels, epochs), taught=lasting(setting.taught, epochs))
     arms = {**main_arms(setting, trials), **second_orders(setting, trials), **factor_arms(setting, trials)}
     longest_first = dict(sorted(arms.items(), key=lambda arm: _cost(arm[1][0]), reverse=True))
-    return Study("vision", scale if epochs is None else f"{scale}-{epochs}-epochs", QUESTION, longest_first)
+    return Study("vision", scale_title(scale, epochs), QUESTION, longest_first)
 
 
 def alone(setting: Setting, model: str, trial: int, repeat: int = 0) -> Run:
