@@ -16,6 +16,13 @@ def test_the_headline_table_is_that_of_the_committed_result() -> None:
     assert "\n".join(rows) in README
 
 
+def test_the_agreement_table_is_that_of_the_committed_result() -> None:
+    committed = (ROOT / "results/agreement-laptop/tables/a-matrix.md").read_text()
+    rows = [line for line in committed.splitlines() if line.startswith("|")]
+    assert len(rows) == 6  # names, rule, four students
+    assert "\n".join(rows) in README
+
+
 def test_the_python_example_runs(tmp_path: Path) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     quick = example.replace("epochs=20", "epochs=1").replace("range(4)", "range(1)")
