@@ -31,7 +31,7 @@ def softness(evidence: AgreementEvidence, gallery: Gallery) -> Section:
         for metric in ("micro", "A")
     }
     drawn = gallery.add(
-        figures.draw_points(panels, {}),
+        figures.draw_points(panels, {}, one_scale=False),
         "softness",
         "Students of an LSTM, by how it was held back",
         "Dots are single trials, the tick is their mean.",

@@ -101,7 +101,8 @@ def demo() -> Setting:
         "LSTM": LSTMConfig(width=64, layers=1, embedding_dropout=0.2, dropout=0.2, output_dropout=0.2),
     }
     soft = LSTMConfig(width=64, layers=1)
-    return Setting(AgreementClassification("grammar", words=2_000), models, soft, recipes, _same(recipes))
+    task = AgreementClassification("grammar", words=2_000)
+    return Setting(task, models, soft, recipes, _same(recipes), patience=2)
 
 
 def _light(config: Attending) -> Attending:
