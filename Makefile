@@ -14,10 +14,10 @@ setup: .venv/ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: setup  ## both cases on embedded data: 7 minutes on two cores
+demo: setup  ## both cases on embedded data: 8 minutes on two cores
 	$(BIN)/distillbias demo
 
-test: setup  ## all tests: 2 minutes on two cores
+test: setup  ## all tests: 3 minutes on two cores
 	$(BIN)/python -m pytest
 
 check: setup  ## formatting, lint, types, tests
