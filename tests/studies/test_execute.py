@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 from tests import tiny
 
 from distillbias.errors import InputError, RunError
+from distillbias.evaluation.metrics import softmax
 from distillbias.evaluation.predict import predict, sample_rows
 from distillbias.studies.execute import STAGES, build, execute, load_model, load_splits
 from distillbias.studies.store import Store
@@ -190,3 +191,21 @@ def test_a_spoilt_signal_is_an_error(tmp_path: Path) -> None:
     path.unlink()
     execute(again, store, None)
     assert store.done(again)
+
+
+def test_a_control_is_recorded_and_its_student_hears_nothing_of_the_teacher(tmp_path: Path) -> None:
+    """A student of the class frequencies ends at them: near chance, with the same answer to every digit."""
+    store = Store(tmp_path)
+    longer = replace(tiny.STUDENT, recipe=replace(tiny.STUDENT.recipe, epochs=3))
+    lesson_of = {control: replace(longer.distillation, control=control) for control in ("prior", "untrained")}
+    execute(longer.distillation.teacher, store, None)
+    for control, lesson in lesson_of.items():
+        run = replace(longer, distillation=lesson)
+        execute(run, store, None)
+        record = store.record(run)
+        assert record.facts["teacher"]["control"] == control and control in record.facts["label"]
+        assert record.score("clean", "accuracy") < 0.4
+    trained, untrained = (store.signal_path(longer.distillation.teacher, state) for state in ("eval", "untrained"))
+    assert trained.exists() and untrained.exists() and trained.read_bytes() != untrained.read_bytes()
+    prior = store.record(replace(longer, distillation=lesson_of["prior"]))
+    assert softmax(prior.predictions("clean").logits).max(axis=1).mean() < 0.25

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from distillbias.errors import InputError
-from distillbias.studies import agreement, agreement_lm, vision
+from distillbias.studies import agreement, agreement_lm, transfer_agreement, transfer_vision, vision
 from distillbias.studies.study import Study
 
 SCALES = ("demo", "laptop", "paper")
@@ -19,6 +19,8 @@ STUDIES: dict[str, Entry] = {
     "vision": Entry(vision.QUESTION, vision.study),
     "agreement": Entry(agreement.QUESTION, agreement.study),
     "agreement-lm": Entry(agreement_lm.QUESTION, agreement_lm.study),
+    "transfer-vision": Entry(transfer_vision.QUESTION, transfer_vision.study),
+    "transfer-agreement": Entry(transfer_agreement.QUESTION, transfer_agreement.study),
 }
 
 

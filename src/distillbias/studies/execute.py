@@ -37,10 +37,11 @@ from distillbias.studies.store import (
 from distillbias.tasks.agreement_lm import NextWordExamples
 from distillbias.tasks.task import Examples, Splits, Task
 from distillbias.training.batching import ResidentData, Signal
+from distillbias.training.controls import controlled
 from distillbias.training.loop import train
 from distillbias.training.objectives import Objective, from_labels, from_teacher
-from distillbias.training.seeds import stream
-from distillbias.training.teacher import cached_signal, live_signal, weights_fingerprint
+from distillbias.training.seeds import seed, stream
+from distillbias.training.teacher import Change, cached_signal, live_signal, weights_fingerprint
 
 SAMPLE = 1000  # examples that representations are compared on (paper, Appendix B)
 SAMPLE_SEED = 0
@@ -119,15 +120,27 @@ def lesson(
     taught = run.distillation
     if taught is None:
         return from_labels(), None, None
-    teacher = load_model(taught.teacher, store, device)
+    untrained = taught.control == "untrained"
+    teacher = build(taught.teacher, device).eval() if untrained else load_model(taught.teacher, store, device)
     objective = from_teacher(taught.temperature, taught.weight, taught.factor, taught.penalty == "relative")
     who = {"run": taught.teacher.name, "weights": weights_fingerprint(teacher), "mode": taught.teacher_mode}
+    if taught.control is not None:
+        who["control"] = taught.control
     if taught.teacher_mode == "train":
         give_stream(teacher, stream("teacher dropout", run.name, device=device))
         return objective, live_signal(teacher), who
-    path = store.signal_path(taught.teacher)
+    path = store.signal_path(taught.teacher, "untrained" if untrained else "eval")
     with store.lock(path.stem) if not path.exists() else nullcontext():
-        return objective, cached_signal(teacher, examples, path, write_whole), who
+        return objective, cached_signal(teacher, examples, path, write_whole, change(run, examples)), who
+
+
+def change(run: Run, examples: Examples) -> Change | None:
+    """What a control makes of the teacher's logits, drawn anew for each trial; None for a student of its teacher."""
+    control = run.distillation.control if run.distillation else None
+    if run.distillation is None or control is None:
+        return None
+    temperature, draw = run.distillation.temperature, seed("control", control, run.trial, run.repeat)
+    return lambda logits: controlled(control, logits, examples.labels, temperature, draw)
 
 
 def fit(

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 from distillbias.errors import InputError
@@ -10,8 +10,9 @@ from distillbias.models.output import ModelConfig
 from distillbias.models.registry import MODELS
 from distillbias.tasks.agreement_classification import AgreementClassification
 from distillbias.tasks.agreement_lm import AgreementLM
-from distillbias.tasks.task import Task
+from distillbias.tasks.task import ADDED, Task
 from distillbias.tasks.vision import Vision
+from distillbias.training.controls import Control, check_control
 from distillbias.training.distillation import Factor, temperature_factor
 from distillbias.training.recipe import CosineRestarts, ExponentialDecay, Recipe, WarmupCosine
 
@@ -29,7 +30,7 @@ class Distillation:
     `weight` 1 is pure distillation. `teacher_mode` "train" leaves the teacher's dropout on and gives its
     batch norm the batch's statistics, as the authors did (T7). `penalty` "relative" keeps the recipe's
     penalties at the weight against the data term that they have in training on labels, "absolute" leaves
-    them as they are (T5).
+    them as they are (T5). With `control` the student hears that in place of the teacher (`training.controls`).
     """
 
     teacher: "Run"
@@ -38,6 +39,7 @@ class Distillation:
     factor: Factor = "tau2"
     teacher_mode: TeacherMode = "eval"
     penalty: Penalty = "relative"
+    control: Control | None = field(default=None, metadata=ADDED)
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -45,6 +47,9 @@ class Distillation:
         if not 0 < self.weight <= 1:
             raise InputError(f"distillation weight is {self.weight}; it must be above 0 and at most 1")
         temperature_factor(self.factor, self.temperature)
+        check_control(self.control)
+        if self.control is not None and self.teacher_mode == "train":
+            raise InputError(f"control {self.control!r} with a teacher in training mode; a control needs mode eval")
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,8 @@ class Run:
             parts.append(f"factor {self.distillation.factor}")
         if self.distillation and self.distillation.teacher_mode == "train":
             parts.append("teacher in training mode")
+        if self.distillation and self.distillation.control:
+            parts.append(f"control {self.distillation.control}")
         if self.recipe.l1 == self.recipe.l2 == 0 and isinstance(self.task, Vision):  # elsewhere no arm differs in it
             parts.append("no penalty")
         parts.append(f"trial {self.trial}")
@@ -114,9 +121,10 @@ def register(part: type) -> type:
 def to_json(value: Any) -> Any:
     """A value of dataclasses, tuples and plain values as plain JSON; each dataclass says its kind."""
     if is_dataclass(value) and not isinstance(value, type):
-        plain = {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
+        told = [each for each in fields(value) if each.metadata != ADDED or getattr(value, each.name) != each.default]
+        plain = {each.name: to_json(getattr(value, each.name)) for each in told}
         # 5 and 5.0 are equal, so they must give one name
-        plain |= {field.name: float(plain[field.name]) for field in fields(value) if field.type is float}
+        plain |= {each.name: float(plain[each.name]) for each in told if each.type is float}
         return {"kind": type(value).__name__, **plain}
     if isinstance(value, tuple):
         return [to_json(item) for item in value]

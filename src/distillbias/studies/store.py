@@ -197,8 +197,8 @@ class Store:
         except (OSError, ValueError):
             return None
 
-    def signal_path(self, teacher: Run) -> Path:
-        return self.root / "signals" / f"{teacher.name}-eval.safetensors"
+    def signal_path(self, teacher: Run, state: str = "eval") -> Path:
+        return self.root / "signals" / f"{teacher.name}-{state}.safetensors"
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -10,6 +10,9 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+# Metadata of a field that a later version added: at its default it is no part of a run's name, so old runs keep theirs.
+ADDED = {"added": True}
+
 
 @dataclass(frozen=True)
 class Spec:

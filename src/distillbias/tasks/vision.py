@@ -7,7 +7,7 @@
 The right bias is that moving or shrinking a digit does not change it: a CNN has it built in.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -16,8 +16,10 @@ import numpy as np
 from distillbias.data import cache, digits, mnist
 from distillbias.data.images import Images, fingerprint
 from distillbias.data.mnist_c import CORRUPTIONS, PUBLISHED_SEVERITY, SEVERITIES, corrupted
+from distillbias.data.moved import copies
 from distillbias.data.outside import read_slices
-from distillbias.tasks.task import Examples, Outside, Spec, Splits
+from distillbias.errors import InputError
+from distillbias.tasks.task import ADDED, Examples, Outside, Spec, Splits
 
 CLEAN = "clean"
 
@@ -31,12 +33,18 @@ class Vision:
     """`source` is the real MNIST, or scikit-learn's real digits, which need no download.
 
     `holdout` training examples are kept back for validation: 0 for a final study, some for tuning,
-    which must never look at a test set (paper-facts T11).
+    which must never look at a test set (paper-facts T11). With `moved` the training images are that many copies of
+    each, every one moved and shrunk at random (`data.moved`): the invariance itself, taught directly.
     """
 
     source: Literal["mnist", "digits"] = "mnist"
     holdout: int = 0
     corruption_seed: str = "mnist-c"
+    moved: int = field(default=0, metadata=ADDED)
+
+    def __post_init__(self) -> None:
+        if self.moved < 0:
+            raise InputError(f"moved is {self.moved}; it must be 0 or the number of copies of each training image")
 
     @property
     def name(self) -> str:
@@ -64,7 +72,7 @@ class Vision:
         train, test = mnist.load(home) if self.source == "mnist" else digits.load()
         kept, held = self._holdout(len(train.labels))
         return Splits(
-            train=_examples(train, kept),
+            train=self._training(train, kept),
             validation=_examples(train, held),
             tests=self.corruptions(test, home if self.source == "mnist" else None),
         )
@@ -82,6 +90,12 @@ class Vision:
                 images = corrupted(test, corruption, severity, home, seed)
                 sets[test_name(corruption, severity)] = _examples(images, corruption=corruption, severity=severity)
         return sets
+
+    def _training(self, images: Images, kept: np.ndarray) -> Examples:
+        if self.moved == 0:
+            return _examples(images, kept)
+        part = images._replace(pixels=images.pixels[kept], labels=images.labels[kept])
+        return _examples(copies(part, self.moved, seed=0))
 
     def _holdout(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows to train on and rows held out, each in file order; which rows is fixed, whatever the trial."""

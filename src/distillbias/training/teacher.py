@@ -43,13 +43,25 @@ def signal_fingerprint(teacher: nn.Module, mode: str, examples: Examples) -> str
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def cached_signal(teacher: nn.Module, examples: Examples, path: Path, save: Callable[[Path, Callable], None]) -> Signal:
+Change = Callable[[np.ndarray], np.ndarray]  # logits [n, classes] -> what the student hears instead
+
+
+def cached_signal(
+    teacher: nn.Module,
+    examples: Examples,
+    path: Path,
+    save: Callable[[Path, Callable], None],
+    change: Change | None = None,
+) -> Signal:
     """The teacher in evaluation mode: logits from `path` if they are there, else computed and saved there.
 
-    Of a language model the states, see `states_signal`. `save` writes a file whole or not at all. Raises RunError if
+    Of a language model the states, see `states_signal`. `change` makes a control of the logits, which are checked
+    before. `save` writes a file whole or not at all. Raises RunError if
     the file belongs to another teacher, mode or data, or if recomputed rows differ.
     """
     if isinstance(examples, NextWordExamples):
+        if change is not None:
+            raise RunError("controls are for classifiers: a language model's signal is not changed word by word")
         return states_signal(teacher, examples, path, save)
     fingerprint = signal_fingerprint(teacher, "eval", examples)
     if not path.exists():
@@ -58,6 +70,7 @@ def cached_signal(teacher: nn.Module, examples: Examples, path: Path, save: Call
         save(path, lambda part: part.write_bytes(serialize(tensors, {"fingerprint": fingerprint})))
     logits = read_signal(path, fingerprint, examples)
     check_rows(teacher, logits, examples, path)
+    logits = change(logits) if change else logits
     resident = torch.as_tensor(logits, device=next(teacher.parameters()).device)
     return lambda rows, inputs: resident[rows]
 
