@@ -21,7 +21,16 @@ from distillbias.studies.study import Study
 
 STUDY = agreement.study("laptop", trials=2)
 LM = agreement_lm.study("laptop", trials=2)
-SHARED = {"headline", "gains", "attractors-accuracy", "attractors-balanced", "distance-accuracy", "distance-balanced"}
+SHARED = {
+    "headline",
+    "claims",
+    "claims-parts",
+    "gains",
+    "attractors-accuracy",
+    "attractors-balanced",
+    "distance-accuracy",
+    "distance-balanced",
+}
 SHARED |= {"gulordava", "treebanks", "blimp", "distances-code", "distances-text", "sets", "runs", "provenance"}
 DRAWN = {"by-attractors", "by-distance", "training"}
 PIXEL = b"\x89PNG\r\n\x1a\n" + bytes(8) + bytes([0, 0, 0, 3, 0, 0, 0, 3])

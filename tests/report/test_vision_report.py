@@ -31,7 +31,21 @@ FIGURES = {
     *("figure8", "figure9", "figure11", "figure12", "overlap", "training"),
 }
 TABLES = {
-    *("headline", "table5a", "table6a", "gains", "table5b", "table6b", "ece15", "nll", "factors", "paths", "barriers"),
+    *(
+        "headline",
+        "claims",
+        "claims-parts",
+        "table5a",
+        "table6a",
+        "gains",
+        "table5b",
+        "table6b",
+        "ece15",
+        "nll",
+        "factors",
+        "paths",
+        "barriers",
+    ),
     *("distances-code", "distances-text", "overlap", "figure11-counts", "figure12-counts", "runs", "provenance"),
 }
 COLUMNS = {"Digits": "clean", "Scaled": "scale-3", "Translated": "translate-3"}

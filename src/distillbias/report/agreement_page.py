@@ -9,6 +9,7 @@ from distillbias.models.output import ModelConfig
 from distillbias.report.agreement_evidence import AgreementEvidence
 from distillbias.report.agreement_groups import told
 from distillbias.report.agreement_scores import OTHERS, headline_table
+from distillbias.report.claims import claims_section
 from distillbias.report.curves import training_section
 from distillbias.report.html import Page, Section
 from distillbias.report.runs import missing_runs, provenance_table, runs_table, trials_of
@@ -34,7 +35,7 @@ def page(
     if evidence.first is None:
         raise InputError(f"nothing to report: no run of {study.title} is finished in {evidence.store.root}")
     headline = headline_table(evidence, metrics)
-    made = [section(evidence, gallery) for section in sections]
+    made = [claims_section(evidence), *(section(evidence, gallery) for section in sections)]
     losses = {"from labels: cross-entropy": evidence.families, "from a teacher: τ² KL": evidence.distilled}
     caption = "Accuracy on the headline test sets, D- and A-accuracy; NLL and ECE (15 bins) on the first of them."
     every = runs_table(evidence, caption, {which: evidence.metric(which) for which in ("D", "A")})

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from distillbias.errors import InputError
 from distillbias.report import vision_errors, vision_scores, vision_structure
+from distillbias.report.claims import claims_section
 from distillbias.report.html import Page, Section
 from distillbias.report.published import ARMS
 from distillbias.report.runs import missing_runs, provenance_table, runs_table, trials_of
@@ -13,7 +14,13 @@ from distillbias.report.writing import Gallery
 from distillbias.studies.store import Store
 from distillbias.studies.study import Study
 
+
+def claims(evidence: VisionEvidence, gallery: Gallery) -> Section:
+    return claims_section(evidence)
+
+
 SECTIONS = (
+    claims,
     vision_scores.accuracy,
     vision_scores.calibration,
     vision_scores.factors,

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from distillbias.analysis.barrier import barrier_height, loss_path
+from distillbias.analysis.permute import align
 from distillbias.studies.execute import load_model, load_splits
 from distillbias.studies.run import Run
 from distillbias.studies.store import Store, write_json
@@ -40,13 +41,18 @@ class Line:
         return barrier_height(self.refreshed, WEIGHTS), barrier_height(self.interpolated, WEIGHTS)
 
 
-def line(first: Run, second: Run, store: Store, data: Path | None) -> Line:
-    """The losses between two finished runs: weight 1 is `first`, weight 0 is `second`."""
-    path = _path(first, second, store)
+def line(first: Run, second: Run, store: Store, data: Path | None, aligned: bool = False) -> Line:
+    """The losses between two finished runs: weight 1 is `first`, weight 0 is `second`.
+
+    `aligned`: the hidden units of `second` in the order that lies nearest to `first` (`analysis.permute`).
+    """
+    path = _path(first, second, store, aligned)
     if not path.exists():
         model, other = load_model(first, store), load_model(second, store)
         splits = load_splits(first.task, data)
         ends = model.state_dict(), other.state_dict()
+        if aligned:
+            ends = ends[0], align(model, *ends, seed=0)
         found = {
             kind: loss_path(load_model(first, store), *ends, list(WEIGHTS), _test_loss(splits, first), batches)
             for kind, batches in (("refreshed", refresh_batches(splits)), ("interpolated", None))
@@ -55,7 +61,7 @@ def line(first: Run, second: Run, store: Store, data: Path | None) -> Line:
     return Line(**json.loads(path.read_text()))
 
 
-def _path(first: Run, second: Run, store: Store) -> Path:
+def _path(first: Run, second: Run, store: Store, aligned: bool) -> Path:
     folder = store.root / "analyses"
     folder.mkdir(exist_ok=True)
     key = json.dumps(
@@ -64,6 +70,7 @@ def _path(first: Run, second: Run, store: Store) -> Path:
             WEIGHTS,
             REFRESH_ROWS,
             *(store.record(run).facts["weights"] for run in (first, second)),
+            *(["hidden units aligned"] if aligned else []),
         ]
     )
     return folder / f"line-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
