@@ -37,6 +37,7 @@ def test_an_unpacked_run_tells_the_same(store: Store, packed: Path, tmp_path: Pa
         np.testing.assert_allclose(softmax(theirs.logits), softmax(ours.logits), atol=2e-3)
         kept = whole.activations(test)[::THINNED]
         np.testing.assert_allclose(small.activations(test), kept, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(small.stages(), whole.stages()[:, ::THINNED], rtol=1e-3, atol=1e-4)
 
 
 def test_packing_is_small_and_repeatable(store: Store, packed: Path) -> None:

@@ -1,5 +1,7 @@
 """Sections on what models are like inside: representations (Figure 7), training paths (Figure 1), basins (8, 9)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from distillbias.analysis.trajectory import joint_paths, path_alignment
@@ -12,6 +14,7 @@ from distillbias.report.tables import Table
 from distillbias.report.writing import Gallery
 from distillbias.studies.basins import WEIGHTS, Line, line
 from distillbias.studies.execute import STAGES
+from distillbias.studies.packing import THINNED
 from distillbias.studies.vision import second
 
 PAIRS = (
@@ -38,7 +41,7 @@ def representations(evidence: Evidence, gallery: Gallery) -> Section:
 def paths(evidence: Evidence, gallery: Gallery) -> Section:
     """Figure 1, and how near the student's path stays to its teacher's, against an independent student's."""
     arms = ("MLP", "CNN", "CNN → MLP")
-    stages = {f"{arm}/{t}": record.stages() for arm in arms for t, record in evidence.records[arm].items()}
+    stages = _stages(evidence, arms)
     if not stages:
         return Section("Training paths", ("No run of this section is finished.",))
     joint = joint_paths(stages, "code", SEED)
@@ -68,14 +71,20 @@ def paths(evidence: Evidence, gallery: Gallery) -> Section:
     return Section("Training paths", (), (_path_table(evidence, curves),), (picture, distance))
 
 
+def _stages(evidence: Evidence, arms: Sequence[str]) -> dict[str, np.ndarray]:
+    """{arm/trial: [stages, sample, width]} of the examples that all of these runs kept (`studies.packing`)."""
+    found = {f"{arm}/{t}": record.stages() for arm in arms for t, record in evidence.records[arm].items()}
+    fewest = min((each.shape[1] for each in found.values()), default=0)
+    return {name: each if each.shape[1] == fewest else each[:, ::THINNED] for name, each in found.items()}
+
+
 def path_curves(evidence: Evidence) -> dict[str, dict[int, list[float]]]:
     """{trial: distance by stage} of the student's path to the CNN's, and of the independent MLP's to the same."""
-    records = evidence.records
+    stages = _stages(evidence, ("MLP", "CNN", "CNN → MLP"))
     curves: dict[str, dict[int, list[float]]] = {"CNN → MLP to its teacher": {}, "MLP to that CNN": {}}
-    for trial in sorted(set(evidence.both("CNN → MLP", "CNN")) & records["MLP"].keys()):
-        teacher = records["CNN"][trial].stages()
+    for trial in sorted(set(evidence.both("CNN → MLP", "CNN")) & evidence.records["MLP"].keys()):
         for name, arm in (("CNN → MLP to its teacher", "CNN → MLP"), ("MLP to that CNN", "MLP")):
-            curves[name][trial] = path_alignment(records[arm][trial].stages(), teacher, "code").tolist()
+            curves[name][trial] = path_alignment(stages[f"{arm}/{trial}"], stages[f"CNN/{trial}"], "code").tolist()
     return curves
 
 

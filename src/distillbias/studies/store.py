@@ -119,7 +119,7 @@ class Record:
 
     def stages(self) -> np.ndarray:
         """Penultimate activations [stages, sample, width] along training, from the initial weights on."""
-        return self._activations["stages"]
+        return self._activations["stages"].astype(np.float32)
 
     @cached_property
     def vocabulary(self) -> tuple[str, ...]:
