@@ -53,6 +53,13 @@ def test_a_missing_trial_is_said_and_a_whole_cell_missing_too():
     assert "n = 4 unless a cell says otherwise" in shown.note
 
 
+def test_a_row_that_lacks_the_same_everywhere_is_named_once():
+    short, hole = Cell(VALUES[:3], None, 4, 4), Cell((), None, 4, 4)
+    assert table(short, short, "text").holes == ("Scores: a: n=3 of 4",)
+    assert table(hole, hole).holes == ("Scores: a: missing",)
+    assert table(short, Cell(VALUES[:2], None, 4, 4)).holes == ("Scores: a, c0: n=3 of 4", "Scores: a, c1: n=2 of 4")
+
+
 def test_note():
     assert table(Cell(VALUES), Cell(VALUES)).note == "± is the sample standard deviation over trials, n = 4."
     assert table(Cell((0.1,))).note == "One trial (n = 1), so no spread."

@@ -138,13 +138,18 @@ class Table:
 
     @property
     def holes(self) -> tuple[str, ...]:
-        """Every incomplete place in words, for the warnings of a page."""
-        return tuple(
-            f"{self.title}: {row}, {column}: {cell.count if cell.n else HOLE}"
-            for row, cells in zip(self.rows, self.cells, strict=True)
-            for column, cell in zip(self.columns, cells, strict=True)
-            if isinstance(cell, Cell) and not cell.complete
-        )
+        """Every incomplete place in words, for the warnings of a page; a row once where all its cells lack as many."""
+        found = []
+        for row, entries in zip(self.rows, self.cells, strict=True):
+            cells = [
+                (column, cell) for column, cell in zip(self.columns, entries, strict=True) if isinstance(cell, Cell)
+            ]
+            lacks = [(column, cell.count if cell.n else HOLE) for column, cell in cells if not cell.complete]
+            if len(lacks) == len(cells) > 1 and len({lack for _, lack in lacks}) == 1:
+                found.append(f"{self.title}: {row}: {lacks[0][1]}")
+            else:
+                found += [f"{self.title}: {row}, {column}: {lack}" for column, lack in lacks]
+        return tuple(found)
 
     def lines(self, entry: Entry) -> tuple[str, ...]:
         """The lines of text to show for an entry: the number first, then its n where needed, then the published."""
