@@ -1,15 +1,19 @@
 """The declared study of language models: the paper's numbers, its arms, and a small one from start to end."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from tests import language
+from tests.data import agreement_samples
 from tests.words import small_grammar
 
 from distillbias.errors import InputError
 from distillbias.studies import execute
 from distillbias.studies.agreement_lm import DISTILLED, FAMILIES, Setting, arms, study
 from distillbias.studies.catalogue import SCALES, find_study
+from distillbias.studies.outside import score_outside, score_table
 from distillbias.studies.run import from_json, to_json
 from distillbias.studies.store import Store
 from distillbias.tasks.agreement_lm import AgreementLM
@@ -92,3 +96,19 @@ def test_a_small_study_from_start_to_end(store: Store) -> None:
     assert store.signal_path(arms(TINY, 1)["LSTM"][0]).exists()
     student = store.record(arms(TINY, 1)["LSTM → Transformer"][0])
     assert student.facts["teacher"]["run"] == arms(TINY, 1)["LSTM"][0].name
+
+
+def test_whole_sentences_from_outside_get_a_perplexity(store: Store, tmp_path: Path) -> None:
+    header, first, *_ = agreement_samples.UD.splitlines()
+    (tmp_path / "gold.tsv").write_text(f"{header}\n{first}\n")
+    run = arms(TINY, 1)["LSTM"][0]
+    (found,) = score_outside(run.name, tmp_path / "gold.tsv", store).slices.values()
+    words = store.record(run).vocabulary
+    ids = [words.index(word) if word in words else 1 for word in "the keys to the cabinet are here .".split()]
+    with torch.no_grad():  # one sentence, word by word: <bos> in front, <eos> behind
+        output = execute.load_model(run, store)(torch.tensor([[2, *ids]])).logits
+        logs = (output.states @ output.matrix.T).log_softmax(-1)[0]
+    nll = -sum(float(logs[place, word]) for place, word in enumerate([*ids, 3]))
+    assert found["perplexity"] == pytest.approx(np.exp(nll / (len(ids) + 1)), rel=1e-4)
+    table = score_table(score_outside(run.name, tmp_path / "gold.tsv", store))
+    assert [column.header for column in table.columns][-1] == "perplexity"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from tests import tiny
+from tests import language, tiny
 
-from distillbias.studies.progress import Watcher, duration, status_table, work
+from distillbias.studies.progress import WORDS, Watcher, duration, status_table, work
 from distillbias.studies.run import Distillation
 from distillbias.studies.runner import Event
 from distillbias.studies.store import Store, write_json
@@ -141,3 +141,9 @@ def test_what_is_done_already_is_not_counted_as_left(tmp_path: Path) -> None:
     screen = Screen(store, 2, FIRST, OTHER)
     assert set(screen.watcher.left) == {OTHER.name}
     assert screen.watcher.display.tasks[0].completed == 1
+
+
+def test_a_language_models_output_matrix_counts_as_work() -> None:
+    small, large = (replace(language.SPEC, vocabulary=size) for size in (100, 1_100))
+    for model in language.MODELS.values():
+        assert work(model, large) - work(model, small) == 2 * WORDS * 1_000 * model.width

@@ -7,7 +7,7 @@ import pytest
 from tests import words
 
 from distillbias.data.sentences import FACTS, Sentences
-from distillbias.data.vocabulary import END, PAD, UNKNOWN_WORD, Vocabulary, build_vocabulary
+from distillbias.data.vocabulary import END, PAD, SPECIALS, UNKNOWN_WORD, Vocabulary, build_vocabulary
 from distillbias.errors import InputError
 from distillbias.tasks import agreement
 from distillbias.tasks.agreement import Agreement, Group, Sets, facts
@@ -151,3 +151,9 @@ def test_a_vocabulary_is_of_the_most_frequent_words() -> None:
         Vocabulary(["a", "b", "c", "d"])
     with pytest.raises(InputError, match="1 words are twice"):
         Vocabulary([*vocabulary.words, "b"])
+
+
+def test_the_word_pad_in_a_text_ends_no_row() -> None:
+    some = Vocabulary((*SPECIALS, "a", "b"))
+    assert some.encode([["a", "<pad>", "b"], ["b"]]).tolist() == [[4, 1, 5], [5, 0, 0]]
+    assert some.encode([["a", "<eos>"]]).tolist() == [[4, 3]]  # asked for by the language model's task

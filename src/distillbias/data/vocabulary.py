@@ -20,6 +20,8 @@ class Vocabulary:
             raise InputError(f"a vocabulary begins with {' '.join(SPECIALS)}; this one with {' '.join(words[:4])}")
         self.words = tuple(words)
         self.ids = {word: index for index, word in enumerate(self.words)}
+        # the text of a row may hold the word <pad>, but its id ends a row
+        self._in_text = self.ids | {SPECIALS[PAD]: UNKNOWN_WORD}
         if len(self.ids) != len(self.words):
             raise InputError(f"{len(self.words) - len(self.ids)} words are twice in the vocabulary")
 
@@ -35,7 +37,7 @@ class Vocabulary:
         lengths = np.array([len(row) for row in rows], np.int64) + begin + end
         flat = np.fromiter(
             chain.from_iterable(
-                (*before, *(self.ids.get(word, UNKNOWN_WORD) for word in row), *behind) for row in rows
+                (*before, *(self._in_text.get(word, UNKNOWN_WORD) for word in row), *behind) for row in rows
             ),
             np.int32,
             int(lengths.sum()),

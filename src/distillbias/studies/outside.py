@@ -8,7 +8,7 @@ from rich.table import Table
 
 from distillbias.errors import InputError
 from distillbias.evaluation.predict import predict
-from distillbias.studies.execute import load_model, scores
+from distillbias.studies.execute import language_scores, load_model, scores
 from distillbias.studies.store import Store
 from distillbias.tasks.task import Examples
 
@@ -38,7 +38,7 @@ def score_outside(name: str, path: Path, store: Store, device: str = "cpu", skip
     found: dict[str, Scores] = {}
     for title, examples in read.slices.items():
         logits, _ = predict(model, examples)
-        found[title] = scores(logits, examples.labels)
+        found[title] = scores(logits, examples.labels) | language_scores(model, examples)
         for column in SLICED_BY:
             found |= _by_column(title, column, examples, logits)
     return Scored(record.facts["label"], found, read.skipped)
@@ -58,8 +58,11 @@ def _by_column(title: str, column: str, examples: Examples, logits: np.ndarray) 
 
 def score_table(scored: Scored) -> Table:
     caption = f"{len(scored.skipped):,} bad rows left out" if scored.skipped else None
-    table = Table("slice", "n", "accuracy", "ECE (15 bins)", "NLL", title=scored.label, caption=caption)
+    columns = {"accuracy": "accuracy", "ece": "ECE (15 bins)", "nll": "NLL"}
+    if any("perplexity" in score for score in scored.slices.values()):
+        columns["perplexity"] = "perplexity"
+    table = Table("slice", "n", *columns.values(), title=scored.label, caption=caption)
     for title, score in scored.slices.items():
-        numbers = (f"{score[metric]:.4f}" for metric in ("accuracy", "ece", "nll"))
+        numbers = (f"{score[metric]:.4f}" if metric in score else "" for metric in columns)
         table.add_row(title, f"{score['n']:,}", *numbers)
     return table

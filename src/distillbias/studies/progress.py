@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from distillbias.models.output import ModelConfig, fresh
+from distillbias.models.output import Factored, ModelConfig, fresh
 from distillbias.studies.runner import Event
 from distillbias.studies.store import Store
 from distillbias.studies.study import Study
@@ -110,8 +110,10 @@ def work(model: ModelConfig, spec: Spec) -> int:
     """Floating-point operations of one example's forward pass."""
     example = torch.ones(1, WORDS, dtype=torch.int64) if spec.vocabulary else torch.zeros(1, *spec.shape)
     with FlopCounterMode(display=False, custom_mapping=LSTM_WORK) as counter, torch.no_grad():
-        fresh(model, spec).eval()(example)
-    return counter.get_total_flops()
+        logits = fresh(model, spec).eval()(example).logits
+    # the product with the output matrix is left to the loss, which takes it piece by piece
+    output = 2 * WORDS * logits.matrix.numel() if isinstance(logits, Factored) else 0
+    return counter.get_total_flops() + output
 
 
 def duration(seconds: float) -> str:

@@ -6,10 +6,11 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from distillbias.models.output import Factored
 from distillbias.tasks.task import Examples
 from distillbias.training.objectives import Batch
 
-Signal = Callable[[Int[Tensor, " batch"], Tensor], Tensor]  # (rows, inputs) -> teacher's logits
+Signal = Callable[[Int[Tensor, " batch"], Tensor], Tensor | Factored]  # (rows, inputs) -> teacher's logits
 Order = Callable[[int], torch.Generator]  # epoch -> the stream that orders it
 
 BUCKETS = 64  # batches that are sorted by length together

@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -117,7 +116,7 @@ def states_signal(teacher: nn.Module, examples: NextWordExamples, path: Path, sa
         places = places.minimum(starts[rows + 1, None] - 1)  # behind the end of a row, where nothing is asked
         return Factored(states[places].to(matrix.device), matrix)
 
-    return cast(Signal, signal)
+    return signal
 
 
 def row_starts(examples: NextWordExamples) -> Tensor:
@@ -221,7 +220,7 @@ def _ask(teacher: nn.Module) -> Signal:
         logits = teacher(inputs).logits
         return logits.detach() if isinstance(logits, Factored) else logits.float()
 
-    return cast(Signal, signal)
+    return signal
 
 
 def _check_fingerprint(path: Path, fingerprint: str) -> None:
