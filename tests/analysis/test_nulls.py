@@ -72,6 +72,13 @@ def test_known_means_of_the_null():
     assert permutation_null(procrustes_similarity, a, b).mean > 0.2  # not 0: what the null is for
 
 
+def test_a_null_by_hand():
+    values = iter([0.3, 0.1, 0.4, 0.1])  # the observed one, then the null
+    found = permutation_null(lambda a, b: next(values), drawn(5, 2, 0), drawn(5, 2, 1), draws=3)
+    expected = [0.3, 0.2, np.sqrt(0.03), 0.1 + 0.9 * 0.3, 0.1 / np.sqrt(0.03), 2 / 4, 3]
+    assert list(vars(found).values()) == pytest.approx(expected)
+
+
 def test_a_measure_blind_to_correspondence():
     found = permutation_null(lambda a, b: 0.5, drawn(5, 2, 0), drawn(5, 2, 1), draws=9)
     assert (found.observed, found.mean, found.sd, found.upper, found.p) == (0.5, 0.5, 0.0, 0.5, 1.0)

@@ -1,4 +1,4 @@
-from itertools import permutations, product
+from itertools import combinations, permutations, product
 
 import pytest
 import torch
@@ -163,6 +163,40 @@ def test_units_alike_in_what_they_see_are_told_apart_by_what_sees_them():
         a[name][1] = a[name][0]
     for seed in range(5):
         assert same(align(model_of(config), a, permuted(model_of(config), a, seed), seed), a)
+
+
+def test_loud_weights_between_permuted_layers_do_not_hide_a_copy():
+    config = CONFIGS["MLP"]  # from the order as it is they drown the pixels' and the classes' sides, which are in place
+    for seed in range(10):
+        a = state_of(config, seed)
+        for name in ("hidden.1.0.weight", "hidden.2.0.weight"):
+            a[name] = 100 * a[name]
+        assert same(align(model_of(config), a, permuted(model_of(config), a, seed), seed), a)
+
+
+def test_an_order_that_is_good_already_is_never_made_worse():
+    config = CONFIGS["MLP"]  # what b sees is unlike a, what sees it is a's: incoming weights alone would mislead
+    for seed in range(10):
+        a, other = state_of(config, seed), state_of(config, seed + 1)
+        b = {name: other[name] if name.startswith("hidden.0") else value for name, value in a.items()}
+        for state in (a, b):
+            for name in ("hidden.1.0.weight", "hidden.2.0.weight"):
+                state[name] = 3 * state[name]
+        assert inner(a, align(model_of(config), a, b, seed)) >= inner(a, b)
+
+
+def test_no_swap_of_two_units_brings_an_aligned_model_nearer():
+    config = MLPConfig(widths=(20, 20, 20))
+    for seed in range(3):
+        a, b = state_of(config, seed), state_of(config, seed + 1)
+        b = align(model_of(config), a, b, seed)
+        for depth, width in enumerate(config.widths):
+            outgoing = f"hidden.{depth + 1}.0.weight" if depth < 2 else "answer.weight"
+            for i, j in combinations(range(width), 2):
+                swap = torch.arange(width)
+                swap[[i, j]] = swap[[j, i]]
+                own = {name: value[swap] for name, value in b.items() if name[:8] == f"hidden.{depth}" and value.ndim}
+                assert inner(a, {**b, **own, outgoing: b[outgoing][:, swap]}) <= inner(a, b) + 1e-9
 
 
 def test_running_statistics_move_but_do_not_choose():

@@ -45,7 +45,8 @@ def test_rsa_shares_the_ranks_of_ties_as_scipy_does():
 
 
 def test_an_all_zero_input_is_uncorrelated_with_others_and_equal_to_its_like():
-    rows = np.array([[0.0, 0.0, 0.0], [0.1, 0.1, 0.1], [1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])
+    rows = np.array([[0.0] * 5, [1.3] * 5, [1.0, 2.0, 3.0, 2.0, 2.0], [3.0, 2.0, 1.0, 2.0, 2.0]])
+    assert (rows[1] / 3).mean() != 1.3 / 3  # rounding is no shape of a row
     assert dissimilarities(rows, "correlation").tolist() == [0, 1, 1, 1, 1, 2]  # 01 02 03 12 13 23
 
 
