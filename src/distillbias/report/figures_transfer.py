@@ -27,7 +27,7 @@ def draw_coefficients(found: Mapping[str, Mapping[str, Transfer]], arms: Sequenc
     figure, axes = new_figure(1, max(len(found), 1), 1.3 + 0.34 * len(arms), sharey=True)
     for panel, (title, by_arm) in zip(axes[0], found.items(), strict=False):
         panel.axvline(0, color=GREY, lw=0.8)
-        panel.axvline(1, color=look("CNN").colour, lw=0.8, ls=(0, (4.0, 3.0)))
+        panel.axvline(1, color=INK, lw=0.8, ls=(0, (4.0, 3.0)))
         low, high = _limits(by_arm)
         panel.set_xlim(low, high)
         for y, arm in enumerate(arms):
