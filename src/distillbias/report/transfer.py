@@ -12,7 +12,7 @@ from distillbias.report.html import Page, Section
 from distillbias.report.published_agreement import CLASSIFICATION
 from distillbias.report.runs import missing_runs, provenance_table, runs_table, trials_of
 from distillbias.report.transfer_fidelity import fidelity_section
-from distillbias.report.transfer_scores import Metric, Plan, Slice, coefficient_table, transfer_section
+from distillbias.report.transfer_scores import Metric, Plan, Slice, headline_table, transfer_section
 from distillbias.report.transfer_structure import aligned_section, nulls_section
 from distillbias.report.vision_evidence import VisionEvidence
 from distillbias.report.writing import Gallery
@@ -89,7 +89,7 @@ def page(evidence: Evidence, gallery: Gallery, plan: Plan, sections: list[MakeSe
         title=f"distillbias: {study.title}",
         question=study.question,
         lead=(f"{trials_of(evidence)}, trained on {train['n']:,} examples ({train['origin']}).",),
-        headline=coefficient_table(evidence, plan, "headline"),
+        headline=headline_table(evidence, plan),
         sections=(*made, Section("Every run", (), (runs_table(evidence, caption),))),
         provenance=provenance_table(evidence, tuple(study.arms), hashed),
         warnings=missing_runs(evidence),

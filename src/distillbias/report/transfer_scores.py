@@ -1,7 +1,7 @@
 """How much of the teacher's lead reaches a student, and how much of it a control gives as well."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isfinite, isnan
 
@@ -114,8 +114,8 @@ def transfer_section(evidence: Evidence, gallery: Gallery, plan: Plan) -> Sectio
         f"The transfer coefficient is (student − {plan.student}) / ({plan.teacher} − {plan.student}) on each metric, "
         "trial by trial. A control that reaches the coefficient of the taught student explains it."
     )
-    gains = tuple(gains_table(evidence, plan, metric) for metric in plan.metrics)
-    return Section("Transfer and controls", (text, _tells(evidence)), gains, pictures)
+    tables = [coefficient_table(evidence, plan), *(gains_table(evidence, plan, metric) for metric in plan.metrics)]
+    return Section("Transfer and controls", (text, _tells(evidence)), tuple(tables), pictures)
 
 
 def _tells(evidence: Evidence) -> str:
@@ -124,6 +124,12 @@ def _tells(evidence: Evidence) -> str:
     return f"What {found.n} trials cannot tell: the exact sign-flip test gives no p below {found.least_p_value:.3g}" + (
         f", and a paired t-test at .05 finds{least} less than 4 times in 5." if least else "."
     )
+
+
+def headline_table(evidence: Evidence, plan: Plan) -> Table:
+    """The coefficients of the accuracies."""
+    accuracies = tuple(metric for metric in plan.metrics if metric.higher_is_better)
+    return coefficient_table(evidence, replace(plan, metrics=accuracies), "headline")
 
 
 def coefficient_table(evidence: Evidence, plan: Plan, name: str = "transfer") -> Table:
