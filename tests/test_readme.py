@@ -23,6 +23,14 @@ def test_the_agreement_table_is_that_of_the_committed_result() -> None:
     assert "\n".join(rows) in README
 
 
+def test_the_transfer_table_is_of_the_committed_result() -> None:
+    committed = (ROOT / "results/transfer-vision-laptop/tables/headline.md").read_text().replace("\\", "")
+    rows = [line for line in committed.splitlines() if line.startswith("|")]
+    for told in (README, (ROOT / "docs/evidence.md").read_text()):
+        shown = [line for line in told.splitlines() if line.startswith(("| CNN → MLP", "| MLP → MLP")) and " [" in line]
+        assert len(shown) == 4 and set(shown) <= set(rows)
+
+
 def test_the_python_example_runs(tmp_path: Path) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     quick = example.replace("epochs=20", "epochs=1").replace("range(4)", "range(1)")

@@ -7,7 +7,7 @@ from distillbias.analysis.representation import MEASURES
 from distillbias.report.distances import common_rows
 from distillbias.report.evidence import Evidence
 from distillbias.report.html import Section
-from distillbias.report.tables import Entry, Table
+from distillbias.report.tables import Cell, Entry, Table
 from distillbias.report.transfer_scores import Plan
 from distillbias.report.writing import Gallery
 from distillbias.studies.basins import line
@@ -66,7 +66,7 @@ def aligned_section(evidence: Evidence, gallery: Gallery, plan: Plan) -> Section
         rows.append(f"{arm} – {arm}")
         found = {first: _heights(evidence, runs[first], runs[other]) for first, other in pairs}
         cells.append(
-            tuple(evidence.cell_of({trial: each[i] for trial, each in found.items()}) for i in (0, 1))
+            tuple(Cell(tuple(each[i] for each in found.values()), expected=evidence.study.trials - 1) for i in (0, 1))
             if found
             else ("weights are not here", "")
         )
