@@ -12,7 +12,7 @@ from distillbias.report import transfer_structure
 from distillbias.report.catalogue import write_report
 from distillbias.report.transfer_scores import Compared, Metric, Plan, coefficient_table, gains_table
 from distillbias.report.vision_evidence import VisionEvidence
-from distillbias.studies import basins
+from distillbias.studies import basins, probing
 from distillbias.studies.catalogue import find_study
 from distillbias.studies.execute import execute
 from distillbias.studies.store import Store
@@ -40,6 +40,8 @@ def test_the_page_has_verdicts_coefficients_controls_and_holes(
     study, store = made
     monkeypatch.setattr(transfer_structure, "DRAWS", 9)
     monkeypatch.setattr(basins, "WEIGHTS", (0.0, 0.5, 1.0))
+    monkeypatch.setattr(probing, "REACH", 3)
+    monkeypatch.setattr(probing, "IMAGES", 20)
     page = write_report(study, store, None, tmp_path).page.read_text()
     assert "The paper&#39;s claims" in page and "not run" in page  # its students of MLP teachers are holes
     headline = (tmp_path / "tables" / "headline.md").read_text()

@@ -3,14 +3,15 @@
     occlusion   one word of a test sentence becomes `<unk>`: how much does the probability of the right number move?
     place       the keys to the cabinet near the doors of the gardens [are]: one attractor, 1, 4, 7 or 10 words before
                 the verb, all other nouns of the subject's number, so that its place is all that differs
-    length      the same with more and more phrases, on beyond the longest training sentence
+    length      more and more phrases, on beyond the longest training sentence; no noun but the subject is an attractor,
+                or every one is
 
 The sentences of the last two are "the", a noun, and phrases of a preposition, "the" and a noun; the words are those of
 the embedded lexicon (`data.grammar_words`) that the model's vocabulary has, drawn alike and whatever their sense. They
 are no sentences of the embedded grammar, which has no long rows without attractors to offer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,7 +65,7 @@ class PlaceProbe:
 class LengthProbe:
     """Accuracy, 0 to 1, on `n` sentences of each length, in words before the verb; `longest` of the training ones.
 
-    `without` any attractor, and `attracted` by one right before the verb.
+    `without` any attractor, and `attracted` by every noun but the subject, where the majority of nouns is wrong.
     """
 
     lengths: np.ndarray  # [k]
@@ -100,22 +101,25 @@ def occlusion(model: nn.Module, examples: Examples, reach: int = 12) -> Occlusio
 
 def place_probe(model: nn.Module, vocabulary: Vocabulary, count: int = 400, seed: int = 0) -> PlaceProbe:
     """Accuracy by the place of the one attractor among PHRASES phrases; see `phrased` for what is raised."""
-    scores = [
-        _accuracy(model, vocabulary, phrased(vocabulary, PHRASES, after, count, seed)) for after in range(PHRASES)
-    ]
-    without = _accuracy(model, vocabulary, phrased(vocabulary, PHRASES, None, count, seed))
-    return PlaceProbe(1 + PHRASE * np.arange(PHRASES), np.array(scores, float), without, count)
+
+    def score(attractors: Collection[int]) -> float:
+        return _accuracy(model, vocabulary, phrased(vocabulary, PHRASES, attractors, count, seed))
+
+    scores = [score([after]) for after in range(PHRASES)]
+    return PlaceProbe(1 + PHRASE * np.arange(PHRASES), np.array(scores, float), score([]), count)
 
 
 def length_probe(
     model: nn.Module, vocabulary: Vocabulary, longest: int, count: int = 400, seed: int = 0
 ) -> LengthProbe:
     """Accuracy at SHARES of `longest`, the words before the verb of the longest training sentence; see `phrased`."""
+
+    def score(each: int, attractors: Collection[int]) -> float:
+        return _accuracy(model, vocabulary, phrased(vocabulary, each, attractors, count, seed))
+
     phrases = phrase_counts(longest)
-    without, attracted = (
-        [_accuracy(model, vocabulary, phrased(vocabulary, each, after, count, seed)) for each in phrases]
-        for after in (None, 0)
-    )
+    without = [score(each, []) for each in phrases]
+    attracted = [score(each, range(each)) for each in phrases]
     lengths = 2 + PHRASE * np.array(phrases, int)
     return LengthProbe(lengths, np.array(without, float), np.array(attracted, float), longest, count)
 
@@ -132,12 +136,12 @@ def sayable(vocabulary: Vocabulary) -> bool:
     return THE in vocabulary and len(nouns) >= FEWEST_NOUNS and len(prepositions) >= FEWEST_PREPOSITIONS
 
 
-def phrased(vocabulary: Vocabulary, phrases: int, attractor: int | None, count: int, seed: int) -> Sentences:
+def phrased(vocabulary: Vocabulary, phrases: int, attractors: Collection[int], count: int, seed: int) -> Sentences:
     """`count` sentences with `phrases` phrases between subject and verb; they stop before the verb.
 
-    Subjects are singular in even rows and plural in odd ones. The noun of phrase `attractor`, counted from the verb (0
-    is the last), has the other number, all others have the subject's; None: no attractor. The other arguments being
-    equal, sentences differ in the number of that noun alone.
+    Subjects are singular in even rows and plural in odd ones. The nouns of the phrases `attractors`, counted from the
+    verb (0 is the last), have the other number, all others the subject's. The other arguments being equal, sentences
+    differ in the numbers of those nouns alone.
 
     Raises:
         InputError: too few known words, or no such phrase.
@@ -148,15 +152,15 @@ def phrased(vocabulary: Vocabulary, phrases: int, attractor: int | None, count: 
             f"the vocabulary has {len(nouns)} nouns in both numbers and {len(prepositions)} prepositions of the "
             f"lexicon; {FEWEST_NOUNS} and {FEWEST_PREPOSITIONS}, and {THE!r}, are needed"
         )
-    if attractor is not None and not 0 <= attractor < phrases:
-        raise InputError(f"attractor in phrase {attractor}; the choices are None and 0 to {phrases - 1}")
+    wrong = [each for each in attractors if not 0 <= each < phrases]
+    if wrong:
+        raise InputError(f"attractor in phrase {wrong[0]}; the choices are 0 to {phrases - 1}")
     random = np.random.default_rng(seed)
     chosen = random.integers(len(nouns), size=(count, phrases + 1))
     linked = random.integers(len(prepositions), size=(count, phrases))
     plural = np.arange(count) % 2 == 1
     numbers = np.repeat(plural[:, None], phrases + 1, 1)
-    if attractor is not None:
-        numbers[:, phrases - attractor] ^= True
+    numbers[:, [phrases - each for each in attractors]] ^= True
     rows = []
     for row in range(count):
         forms = [nouns[noun][number] for noun, number in zip(chosen[row], numbers[row].astype(int), strict=True)]
@@ -164,7 +168,7 @@ def phrased(vocabulary: Vocabulary, phrases: int, attractor: int | None, count: 
         later = (word for link, form in zip(links, forms[1:], strict=True) for word in (link, THE, form))
         rows.append([THE, forms[0], *later])
     length = 2 + PHRASE * phrases
-    facts = (length - 1, phrases, int(attractor is not None))
+    facts = (length - 1, phrases, len(attractors))
     return Sentences(
         rows,
         np.full(count, length, np.int32),
@@ -172,7 +176,7 @@ def phrased(vocabulary: Vocabulary, phrases: int, attractor: int | None, count: 
         [""] * count,
         [""] * count,
         {name: np.full(count, value, np.int32) for name, value in zip(FACTS, facts, strict=True)},
-        f"made of {phrases} phrases, attractor {attractor}, seed {seed}",
+        f"made of {phrases} phrases, attractors {list(attractors)}, seed {seed}",
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from distillbias.report.figures_style import (
     GREY,
@@ -41,7 +42,7 @@ class Curves:
 def draw_shift_maps(rows: Mapping[str, Mapping[str, np.ndarray]], inner: int) -> Figure:
     """Heat maps: one row a quantity, one column an arm, each map [2 * reach + 1] squared; one colour scale, 0 to 1.
 
-    The frame is drawn around offsets of up to `inner` pixels, and their mean (without the middle) is told; the line is
+    The frame is drawn around offsets of up to `inner` pixels, and their mean (without the middle) is told; the solid line is
     where the value is one half.
     """
     arms = union(rows.values())
@@ -59,13 +60,13 @@ def draw_shift_maps(rows: Mapping[str, Mapping[str, np.ndarray]], inner: int) ->
                 panel.text(0.5, 0.5, "missing", color=GREY, style="italic", ha="center", transform=panel.transAxes)
         panels[0].set_ylabel(f"{quantity}\nmoved down by, pixels")
     for panel, arm in zip(axes[0], arms, strict=False):
-        panel.set_title(f"{arm}\n{panel.get_title(loc='left')}", color=look(arm).colour, fontweight="bold")
+        panel.set_title(arm, color=look(arm).colour, fontweight="bold")
     for panel in axes[-1]:
         panel.set_xlabel("moved right by, pixels")
     if image is not None:
         bar = figure.colorbar(image, ax=axes, shrink=0.7, aspect=30, pad=0.02)
         bar.set_label(" and ".join(rows))
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
     return figure
 
 
@@ -78,10 +79,11 @@ def _draw_map(panel: Axes, values: np.ndarray, inner: int):  # type: ignore[no-u
         panel.contour(steps, steps, values, levels=[0.5], colors=[INK], linewidths=0.9)
     if reach >= inner:
         frame = (-inner - 0.5, -inner - 0.5), 2 * inner + 1, 2 * inner + 1
-        panel.add_patch(Rectangle(*frame, fill=False, ec=INK, lw=1.0, ls=(0, (3.0, 2.0))))
+        panel.add_patch(Rectangle(*frame, fill=False, ec="white", lw=1.2))  # seen on dark, the dashes on light
+        panel.add_patch(Rectangle(*frame, fill=False, ec=INK, lw=1.2, ls=(0, (3.0, 3.0))))
         near = values[reach - inner : reach + inner + 1, reach - inner : reach + inner + 1]
         mean = (near.sum() - values[reach, reach]) / (near.size - 1)
-        panel.set_title(f"{mean:.2f} within {inner} pixels", size=9, color=GREY)
+        panel.set_title(f"frame {mean:.2f}", loc="right", size=9, color=GREY)
     panel.plot([0], [0], "+", color=INK, ms=6, mew=0.8)
     ticks = [-reach, 0, reach]
     panel.set(xticks=ticks, yticks=ticks)
@@ -101,9 +103,13 @@ def draw_curves(panels: Sequence[Curves], columns: int = 3) -> Figure:
     for place, panel in zip(axes.flat, shown, strict=False):
         _draw_curves(place, panel)
         place.set_ylim(limits[panel.ylabel])
-    for place in axes.flat[len(shown) :]:
+    handles, free = arm_handles(union(panel.curves for panel in shown)), axes.flat[len(shown) :]
+    for place in free:
         place.set_axis_off()
-    legend_below(figure, arm_handles(union(panel.curves for panel in shown)))
+    if len(free) and shown:
+        free[0].legend(handles=handles, loc="center", handlelength=3.2, labelspacing=0.9, fontsize=10)
+    else:
+        legend_below(figure, handles)
     return figure
 
 
@@ -118,13 +124,13 @@ def _draw_curves(place: Axes, panel: Curves) -> None:
     if panel.mark is not None:
         where, what = panel.mark
         place.axvline(where, color=GREY, lw=0.8, ls=":")
-        place.annotate(what, (where, 1), (3, -2), "data", "offset points", size=8, color=GREY, va="top", **_TOP)
+        style = {"size": 8, "color": GREY, "va": "bottom", "ha": "left"}
+        place.annotate(what, (where, 0), (3, 3), place.get_xaxis_transform(), "offset points", **style)
+    if not np.mod(panel.x, 1).any():
+        place.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     place.set_title(panel.title)
     place.set(xlabel=panel.xlabel, ylabel=panel.ylabel)
     place.grid(axis="y")
-
-
-_TOP = {"annotation_clip": False}
 
 
 def _labels(panels: Sequence[Curves]) -> list[str]:

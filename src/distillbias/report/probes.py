@@ -15,7 +15,7 @@ from distillbias.report.figures_probes import Curves, draw_curves, draw_shift_ma
 from distillbias.report.figures_style import student_of
 from distillbias.report.html import Section
 from distillbias.report.runs import some
-from distillbias.report.tables import Cell, Entry, Table
+from distillbias.report.tables import Entry, Table
 from distillbias.report.writing import Gallery
 from distillbias.studies import probing
 from distillbias.studies.run import Run
@@ -23,6 +23,7 @@ from distillbias.studies.store import Store
 from distillbias.tasks.agreement_classification import AgreementClassification
 
 NEAR = 3  # pixels
+FEWEST = 20  # sentences behind a point that is drawn
 SMALL = 0.7  # MNIST-C's published scale
 Found = TypeVar("Found")
 Probed = dict[str, dict[int, Found]]  # arm -> trial -> probe
@@ -97,13 +98,14 @@ def sentence_probes(evidence: AgreementEvidence, gallery: Gallery, arms: Sequenc
     )
     text = [
         f"Occlusion is on {probing.SENTENCES:,} fixed sentences of {probing.distances_of(evidence.task)}; a word k "
-        "words before the verb is replaced where there is one.",
+        f"words before the verb is replaced where there is one. Points of fewer than {FEWEST} sentences are not drawn.",
     ]
     if any(places.values()):
         text.append(
             f"Place and length are on made sentences: a subject and phrases of a preposition and a noun ({PHRASES} for "
             f"the place), {probing.MADE} for each point, of words that the model's vocabulary has, put together "
-            "whatever their sense. All nouns have the subject's number but the attractor. Such a sentence is longer "
+            "whatever their sense. For the place all nouns but the attractor have the subject's number; for "
+            "the length either all have it, or none but the subject (attractors only). Such a sentence is longer "
             "than any in training by having more phrases, for the embedded grammar makes no long sentences without "
             "attractors; so length is tested together with a run of phrases that training hardly has."
         )
@@ -138,9 +140,8 @@ def _rows(probed: Probed[Found], of: Callable[[Found], np.ndarray]) -> dict[str,
 
 
 def _column(probed: Probed[Found], of: Callable[[Found], float]) -> Column:
-    """{arm: {trial: value}}; where it is undefined the trial is not there."""
-    values = {arm: {t: float(of(each)) for t, each in trials.items()} for arm, trials in probed.items()}
-    return {arm: {t: value for t, value in trials.items() if np.isfinite(value)} for arm, trials in values.items()}
+    """{arm: {trial: value}}; nan where it is undefined."""
+    return {arm: {t: float(of(each)) for t, each in trials.items()} for arm, trials in probed.items()}
 
 
 def _first(probed: Mapping[str, Mapping[int, Found]]) -> Found | None:
@@ -214,8 +215,10 @@ def _sentence_panels(
     steps = np.arange(1, probing.WORDS + 1)
     panels = [
         Curves("By number of attractors", attractors, "attractors", accuracy, by_count),
-        Curves("Occlusion: any word", steps, before, change, _rows(hidden, lambda p: p.change)),
-        Curves("Occlusion: the subject", steps, before, change, _rows(hidden, lambda p: p.subject)),
+        Curves("Occlusion: any word", steps, before, change, _rows(hidden, lambda p: _enough(p.change, p.n))),
+        Curves(
+            "Occlusion: the subject", steps, before, change, _rows(hidden, lambda p: _enough(p.subject, p.subject_n))
+        ),
     ]
     place, length = _first(places), _first(lengths)
     if place is not None:
@@ -229,10 +232,15 @@ def _sentence_panels(
             Curves(title, length.lengths, before, accuracy, _rows(lengths, of), mark)
             for title, of in (
                 ("By length, no attractor", lambda p: p.without),
-                ("By length, attractor at the verb", lambda p: p.attracted),
+                ("By length, attractors only", lambda p: p.attracted),
             )
         ]
     return panels
+
+
+def _enough(values: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """nan where fewer than FEWEST sentences stand behind a value: such a point would be noise."""
+    return np.where(n >= FEWEST, values, np.nan)
 
 
 def _sentence_table(
@@ -247,8 +255,8 @@ def _sentence_table(
             "no attractor": _column(places, lambda p: p.without),
             "attractor at the verb": _column(places, lambda p: p.accuracy[0]),
             "attractor farthest away": _column(places, lambda p: p.accuracy[-1]),
-            "longer than training": _column(lengths, lambda p: float(p.without[p.beyond].mean())),
-            "longer, attractor at the verb": _column(lengths, lambda p: float(p.attracted[p.beyond].mean())),
+            "longer than training, no attractor": _column(lengths, lambda p: float(p.without[p.beyond].mean())),
+            "longer than training, attractors only": _column(lengths, lambda p: float(p.attracted[p.beyond].mean())),
         }
     caption = (
         "Occluded: mean change of the probability of the right number, the higher the more the answer hangs on that "
@@ -258,22 +266,24 @@ def _sentence_table(
 
 
 def _table(evidence: Evidence, name: str, title: str, caption: str, columns: Mapping[str, Column]) -> Table:
-    """Arms, then each student minus the same model from labels, trial by trial; empty where nothing is defined."""
+    """Arms, then each student minus the same model from labels, trial by trial."""
     arms = list(next(iter(columns.values())))
-    rows: dict[str, tuple[Entry, ...]] = {
-        arm: tuple(_cell(evidence, column[arm], column) for column in columns.values()) for arm in arms
-    }
+    rows: dict[str, tuple[Entry, ...]] = {}
+    for arm in arms:
+        rows[arm] = tuple(_cell(evidence, column[arm]) for column in columns.values())
     for arm in arms:
         alone = student_of(arm)
         if alone != arm and alone in arms:
-            rows[f"{arm} minus {alone}"] = tuple(
-                _cell(
-                    evidence, {t: column[arm][t] - column[alone][t] for t in column[arm] if t in column[alone]}, column
-                )
-                for column in columns.values()
-            )
+            gains = (_minus(column[arm], column[alone]) for column in columns.values())
+            rows[f"{arm} minus {alone}"] = tuple(_cell(evidence, gain) for gain in gains)
     return Table(name, title, caption, tuple(columns), tuple(rows), tuple(rows.values()), "model")
 
 
-def _cell(evidence: Evidence, values: Trials, column: Column) -> Cell | None:
-    return evidence.cell_of(values, 3)
+def _minus(ones: Trials, others: Trials) -> Trials:
+    return {trial: ones[trial] - others[trial] for trial in ones if trial in others}
+
+
+def _cell(evidence: Evidence, values: Trials) -> Entry:
+    """Empty where the quantity is undefined for all that were probed, such as maps of a model that has none."""
+    known = {trial: value for trial, value in values.items() if np.isfinite(value)}
+    return evidence.cell_of(known, 3) if known or not values else None

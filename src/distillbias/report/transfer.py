@@ -9,6 +9,7 @@ from distillbias.report.agreement_evidence import AgreementEvidence
 from distillbias.report.claims import claims_section
 from distillbias.report.evidence import Evidence
 from distillbias.report.html import Page, Section
+from distillbias.report.probes import sentence_probes, vision_probes
 from distillbias.report.published_agreement import CLASSIFICATION
 from distillbias.report.runs import missing_runs, provenance_table, runs_table, trials_of
 from distillbias.report.transfer_fidelity import fidelity_section
@@ -53,6 +54,7 @@ def make_vision_page(study: Study, store: Store, data: Path | None, gallery: Gal
         lambda evidence, gallery, plan: vision_structure.paths(evidence, gallery),
         aligned_section,
         lambda evidence, gallery, plan: vision_errors.errors(evidence, gallery),
+        lambda evidence, gallery, plan: vision_probes(evidence, gallery, plan.probed),
     ]
     return page(evidence, gallery, plan, sections, "pixels and labels")
 
@@ -73,6 +75,7 @@ def make_agreement_page(study: Study, store: Store, data: Path | None, gallery: 
         transfer_section,
         fidelity_section,
         nulls_section,
+        lambda _, gallery, plan: sentence_probes(evidence, gallery, plan.probed),
     ]
     return page(evidence, gallery, plan, sections, "words and labels")
 

@@ -50,6 +50,11 @@ class Plan:
     metrics: tuple[Metric, ...]
     slices: Mapping[str, Slice]
 
+    @property
+    def probed(self) -> tuple[str, ...]:
+        """The arms that are looked at closest."""
+        return self.teacher, self.student, self.taught, self.itself
+
     def students(self, evidence: Evidence) -> tuple[str, ...]:
         """Every arm whose model is the student's and that is not the student from labels; the taught one first."""
         model = evidence.study.arms[self.student][0].model

@@ -26,7 +26,7 @@ from distillbias.tasks.task import Examples
 from distillbias.tasks.vision import CLEAN
 
 IMAGES = 250  # of the test set: 225 offsets take the CNN of the laptop scale a minute
-SENTENCES = 2_000
+SENTENCES = 4_000
 MADE = 400  # sentences of each condition
 SEED = 0
 REACH = 7  # pixels
