@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -42,14 +43,14 @@ class Curves:
 def draw_shift_maps(rows: Mapping[str, Mapping[str, np.ndarray]], inner: int) -> Figure:
     """Heat maps: one row a quantity, one column an arm, each map [2 * reach + 1] squared; one colour scale, 0 to 1.
 
-    The frame is drawn around offsets of up to `inner` pixels, and their mean (without the middle) is told; the solid line is
-    where the value is one half.
+    The frame is drawn around offsets of up to `inner` pixels, and their mean (without the middle) is told; the solid
+    line is where the value is one half.
     """
     arms = union(rows.values())
     width = min(10.0, 2.9 * max(len(arms), 1) + 1.4)
     each = (width - 1.4) / max(len(arms), 1)
     figure, axes = new_figure(
-        max(len(rows), 1), max(len(arms), 1), (each + 0.35) * max(len(rows), 1) + 0.5, width, sharex=True, sharey=True
+        max(len(rows), 1), max(len(arms), 1), (each + 0.1) * max(len(rows), 1) + 0.45, width, sharex=True, sharey=True
     )
     image = None
     for panels, (quantity, maps) in zip(axes, rows.items(), strict=False):
@@ -83,7 +84,7 @@ def _draw_map(panel: Axes, values: np.ndarray, inner: int):  # type: ignore[no-u
         panel.add_patch(Rectangle(*frame, fill=False, ec=INK, lw=1.2, ls=(0, (3.0, 3.0))))
         near = values[reach - inner : reach + inner + 1, reach - inner : reach + inner + 1]
         mean = (near.sum() - values[reach, reach]) / (near.size - 1)
-        panel.set_title(f"frame {mean:.2f}", loc="right", size=9, color=GREY)
+        panel.set_title(f"mean in frame {mean:.2f}", loc="right", size=9, color=GREY)
     panel.plot([0], [0], "+", color=INK, ms=6, mew=0.8)
     ticks = [-reach, 0, reach]
     panel.set(xticks=ticks, yticks=ticks)
@@ -124,7 +125,7 @@ def _draw_curves(place: Axes, panel: Curves) -> None:
     if panel.mark is not None:
         where, what = panel.mark
         place.axvline(where, color=GREY, lw=0.8, ls=":")
-        style = {"size": 8, "color": GREY, "va": "bottom", "ha": "left"}
+        style: Any = {"size": 8, "color": GREY, "va": "bottom", "ha": "left"}
         place.annotate(what, (where, 0), (3, 3), place.get_xaxis_transform(), "offset points", **style)
     if not np.mod(panel.x, 1).any():
         place.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))

@@ -222,7 +222,7 @@ def _sentence_panels(
     ]
     place, length = _first(places), _first(lengths)
     if place is not None:
-        where = f"{before}, of the one attractor"
+        where = "words from the attractor to the verb"
         panels.append(
             Curves("By place of the attractor", place.places, where, accuracy, _rows(places, lambda p: p.accuracy))
         )

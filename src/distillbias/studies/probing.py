@@ -90,7 +90,7 @@ def place(run: Run, store: Store, data: Path | None) -> sentence_probes.PlacePro
     def make(model: nn.Module) -> sentence_probes.PlaceProbe:
         return sentence_probes.place_probe(model, words, MADE, SEED)
 
-    return _kept(sentence_probes.PlaceProbe, run, store, (MADE, sentence_probes.PHRASES), make)
+    return _kept(sentence_probes.PlaceProbe, run, store, ("one attractor", MADE, sentence_probes.PHRASES), make)
 
 
 def length(run: Run, store: Store, data: Path | None) -> sentence_probes.LengthProbe | None:
@@ -103,7 +103,7 @@ def length(run: Run, store: Store, data: Path | None) -> sentence_probes.LengthP
         longest = int((load_splits(run.task, data).train.inputs != 0).sum(1).max()) - 1  # `<eos>` is no word
         return sentence_probes.length_probe(model, words, longest, MADE, SEED)
 
-    return _kept(sentence_probes.LengthProbe, run, store, (MADE, sentence_probes.SHARES), make)
+    return _kept(sentence_probes.LengthProbe, run, store, ("no attractor, or all", MADE, sentence_probes.SHARES), make)
 
 
 def distances_of(task: Agreement) -> str:
@@ -145,7 +145,10 @@ def _test(run: Run, store: Store, test: str) -> str:
 def _kept(
     kind: type[Probe], run: Run, store: Store, settings: tuple[Any, ...], make: Callable[[nn.Module], Probe]
 ) -> Probe | None:
-    """The probe as it was kept for these weights and settings; else made and kept, if the weights are there."""
+    """The probe as it was kept for these weights and settings; else made and kept, if the weights are there.
+
+    `settings` are all that a result depends on beside the weights; a probe that measures another thing needs others.
+    """
     weights = store.record(run).facts.get("weights")
     key = json.dumps([kind.__name__, SEED, *settings, weights])
     folder = store.root / "analyses"
