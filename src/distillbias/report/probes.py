@@ -21,6 +21,7 @@ from distillbias.studies import probing
 from distillbias.studies.run import Run
 from distillbias.studies.store import Store
 from distillbias.tasks.agreement_classification import AgreementClassification
+from distillbias.tasks.vision import CLEAN
 
 NEAR = 3  # pixels
 FEWEST = 20  # sentences behind a point that is drawn
@@ -63,9 +64,9 @@ def vision_probes(evidence: Evidence, gallery: Gallery, arms: Sequence[str]) -> 
         ),
     )
     text = (
-        f"Probed on {probing.IMAGES} fixed test images. Output change is the mean total-variation distance between a "
-        "model's softmax and its own on the image as it is: a model may stay wrong without changing, or change "
-        "without becoming wrong.",
+        f"Probed on {_used(evidence, CLEAN, probing.IMAGES)} fixed test images. Output change is the mean "
+        "total-variation distance between a model's softmax and its own on the image as it is: a model may stay wrong "
+        "without changing, or change without becoming wrong.",
         "Representation: how far the penultimate activations go when the image moves, as a share of how far apart "
         "two images are (0 is invariant). They are vectors, which have no places to move, so it is invariance that is "
         "measured there. Maps: equivariance of the last layer that has places, ‖f(Tx) − Tf(x)‖ / ‖f(Tx)‖ inside, for "
@@ -96,8 +97,9 @@ def sentence_probes(evidence: AgreementEvidence, gallery: Gallery, arms: Sequenc
         "Thin lines are single trials, thick ones their mean. Occlusion: one word becomes <unk>; the change is that of "
         "the probability of the right number.",
     )
+    test = probing.distances_of(evidence.task)
     text = [
-        f"Occlusion is on {probing.SENTENCES:,} fixed sentences of {probing.distances_of(evidence.task)}; a word k "
+        f"Occlusion is on {_used(evidence, test, probing.SENTENCES)} fixed sentences of {test}; a word k "
         f"words before the verb is replaced where there is one. Points of fewer than {FEWEST} sentences are not drawn.",
     ]
     if any(places.values()):
@@ -128,6 +130,12 @@ def _unprobed(evidence: Evidence, arms: Sequence[str], found: Mapping[str, Mappi
     """The sentence that names the finished runs that are left out."""
     left = [run.label for arm in arms for t, run in evidence.runs(arm).items() if t not in found[arm]]
     return (f"Left out, as they came without their weights: {some(left)}.",) if left else ()
+
+
+def _used(evidence: Evidence, test: str, most: int) -> str:
+    """How many examples of a test set are probed on."""
+    assert evidence.first is not None
+    return f"{min(most, evidence.first.facts['tests'][test]['n']):,}"
 
 
 def _mean_maps(shifts: Probed[ShiftProbe], of: Callable[[ShiftProbe], np.ndarray]) -> dict[str, np.ndarray]:
