@@ -25,7 +25,7 @@ from distillbias.tasks.agreement_classification import AgreementClassification
 from distillbias.tasks.task import Examples
 from distillbias.tasks.vision import CLEAN
 
-IMAGES = 250  # of the test set: 225 offsets take the CNN of the laptop scale a minute
+IMAGES = 250  # of the test set: the three probes take the CNN of the laptop scale half a minute
 SENTENCES = 4_000
 MADE = 400  # sentences of each condition
 SEED = 0

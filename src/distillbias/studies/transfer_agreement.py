@@ -1,6 +1,6 @@
 """What of an LSTM reaches a Transformer? Students of the agreement study, and controls that share one thing with each.
 
-    distillbias run transfer-agreement --scale demo                generated sentences, minutes on two cores
+    distillbias run transfer-agreement --scale demo                generated sentences
     distillbias run transfer-agreement --scale laptop --data DIR   real sentences, hours on two cores
 
 Runs of the agreement study that are in the store are not trained again.

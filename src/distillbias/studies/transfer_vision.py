@@ -1,7 +1,7 @@
 """What of a CNN reaches an MLP? The students of the vision study, and controls that share one thing with them each.
 
-    distillbias run transfer-vision --scale demo                embedded digits, minutes on two cores
-    distillbias run transfer-vision --scale laptop --data DIR   MNIST, two hours on two cores
+    distillbias run transfer-vision --scale demo                embedded digits
+    distillbias run transfer-vision --scale laptop --data DIR   MNIST, hours on two cores
 
 Runs of the vision study that are in the store are not trained again.
 """
