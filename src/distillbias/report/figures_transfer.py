@@ -18,14 +18,22 @@ from distillbias.report.figures_style import (
     styled,
 )
 
+ACROSS = 3  # panels in a row
 LEAST, MOST = -0.5, 1.25  # drawn at least; intervals beyond twice this range end in an arrow
 
 
 @styled
 def draw_coefficients(found: Mapping[str, Mapping[str, Transfer]], arms: Sequence[str]) -> Figure:
-    """Panels are {metric: {arm: its transfer}}; rows `arms`, top to bottom. Lines at 0 (nothing) and 1 (all)."""
-    figure, axes = new_figure(1, max(len(found), 1), 1.3 + 0.34 * len(arms), sharey=True)
-    for panel, (title, by_arm) in zip(axes[0], found.items(), strict=False):
+    """Panels are {metric: {arm: its transfer}}, three beside one another; in each the rows are `arms`, top to bottom.
+
+    Lines at 0 (nothing) and 1 (all).
+    """
+    columns = min(ACROSS, max(len(found), 1))
+    rows = max(1, -(-len(found) // columns))
+    figure, axes = new_figure(rows, columns, 0.5 + rows * (0.8 + 0.34 * len(arms)), sharey=True)
+    for panel in axes.flat[len(found) :]:
+        panel.set_visible(False)
+    for panel, (title, by_arm) in zip(axes.flat, found.items(), strict=False):
         panel.axvline(0, color=GREY, lw=0.8)
         panel.axvline(1, color=INK, lw=0.8, ls=(0, (4.0, 3.0)))
         low, high = _limits(by_arm)
