@@ -118,7 +118,8 @@ def transfer_section(evidence: Evidence, gallery: Gallery, plan: Plan) -> Sectio
     text = (
         f"The transfer coefficient is (student − {plan.student}) / ({plan.teacher} − {plan.student}) on each metric, "
         "trial by trial. A control that reaches the coefficient of the taught student explains it. "
-        "Calibration alone says little: a model that gives every example the class frequencies is calibrated, and knows nothing."
+        "Calibration alone says little: a model that gives every example the class frequencies is calibrated, "
+        "and knows nothing."
     )
     tables = [coefficient_table(evidence, plan), *(gains_table(evidence, plan, metric) for metric in plan.metrics)]
     return Section("Transfer and controls", (text, _tells(evidence)), tuple(tables), pictures)
