@@ -12,7 +12,7 @@ from distillbias.tasks.task import Spec
 
 SPEC = Spec(shape=(28, 28), classes=10)
 WORDS = Spec(shape=(), classes=2, vocabulary=50)
-IMAGE_MODELS = ("CNN", "MLP")
+IMAGE_MODELS = ("CNN", "AblatedCNN", "MLP")
 
 
 def stream(seed: int = 0) -> torch.Generator:

@@ -115,13 +115,15 @@ def batch_norm(kind: Callable[..., nn.Module], channels: int) -> nn.Module:
 def initialise(model: nn.Module, stream: torch.Generator) -> None:
     """Glorot-uniform weights, zero biases, unit batch norm: the Keras defaults, drawn from `stream`.
 
-    A model with other first weights has an `initialise(stream)` of its own.
+    A model or a layer with other first weights has an `initialise(stream)` of its own.
     """
     if own := getattr(model, "initialise", None):
         own(stream)
         return
     for module in model.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d):
+        if own := getattr(module, "initialise", None):
+            own(stream)
+        elif isinstance(module, nn.Linear | nn.Conv2d):
             nn.init.xavier_uniform_(module.weight, generator=stream)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from rich.table import Table as RichTable
 
 from distillbias.models.registry import MODELS
-from distillbias.report import agreement, agreement_lm, transfer, vision
+from distillbias.report import agreement, agreement_lm, dial, transfer, vision
 from distillbias.report.html import Page
 from distillbias.report.joined import join, prefix
 from distillbias.report.tables import Table
@@ -25,6 +25,8 @@ PAGES: dict[str, Callable[[Study, Store, Path | None, Gallery], Page]] = {
     "agreement-lm": agreement_lm.make_page,
     "transfer-vision": transfer.make_vision_page,
     "transfer-agreement": transfer.make_agreement_page,
+    "dial-vision": dial.make_vision_page,
+    "dial-agreement": dial.make_agreement_page,
 }
 
 

@@ -4,7 +4,15 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from distillbias.errors import InputError
-from distillbias.studies import agreement, agreement_lm, transfer_agreement, transfer_vision, vision
+from distillbias.studies import (
+    agreement,
+    agreement_lm,
+    dial_agreement,
+    dial_vision,
+    transfer_agreement,
+    transfer_vision,
+    vision,
+)
 from distillbias.studies.study import Study
 
 SCALES = ("demo", "laptop", "paper")
@@ -21,6 +29,8 @@ STUDIES: dict[str, Entry] = {
     "agreement-lm": Entry(agreement_lm.QUESTION, agreement_lm.study),
     "transfer-vision": Entry(transfer_vision.QUESTION, transfer_vision.study),
     "transfer-agreement": Entry(transfer_agreement.QUESTION, transfer_agreement.study),
+    "dial-vision": Entry(dial_vision.QUESTION, dial_vision.study),
+    "dial-agreement": Entry(dial_agreement.QUESTION, dial_agreement.study),
 }
 
 

@@ -12,7 +12,7 @@ Three sources of data:
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -22,7 +22,7 @@ from distillbias.data import agreement, grammar
 from distillbias.data.sentences import FACTS, UNKNOWN, Sentences, fingerprint
 from distillbias.data.vocabulary import Vocabulary, build_vocabulary
 from distillbias.errors import InputError
-from distillbias.tasks.task import Examples, Outside
+from distillbias.tasks.task import ADDED, Examples, Outside, check_share
 
 Source = Literal["grammar", "wiki", "full"]
 NATURAL = "natural"  # the natural mix of attractors
@@ -56,13 +56,18 @@ class Agreement:
 
     `words` bounds the vocabulary, which is built from the training sentences (T3); the paper's has 10,034. `most`
     keeps a fixed sample of at most so many examples of each test set, 0 all of them. `joined` are further sets to
-    train on, by the names of SETS; they are not tested on then.
+    train on, by the names of SETS; they are not tested on then. `share` of the training sentences are used, the same
+    ones for all trials; vocabulary and test sets stay those of all.
     """
 
     source: Source = "wiki"
     words: int = 10_034
     most: int = 0
     joined: tuple[str, ...] = ()
+    share: float = field(default=1.0, metadata=ADDED)
+
+    def __post_init__(self) -> None:
+        check_share(self.share)
 
     @property
     def headline(self) -> dict[str, str]:
@@ -105,9 +110,17 @@ class Agreement:
         vocabulary = build_vocabulary(sets.train.words, self.words)
         seen = {tuple(sets.train.prefix(row)) for row in range(len(sets.train))}
         clean = {name: self._sampled(name, _clean(rows, seen, vocabulary)) for name, rows in sets.tests.items()}
-        train = self._sampled("train", sets.train, most=10_000)
+        used = self._share(sets.train)
+        train = self._sampled("train", used, most=10_000)
         tests = {name: rows for name, rows in clean.items() if len(rows)}
-        return vocabulary, Sets(sets.train, _clean(sets.validation, seen, vocabulary), tests | {"train": train})
+        return vocabulary, Sets(used, _clean(sets.validation, seen, vocabulary), tests | {"train": train})
+
+    def _share(self, rows: Sentences) -> Sentences:
+        """The first of a fixed shuffle, in the order of the file."""
+        if self.share == 1:
+            return rows
+        chosen = np.random.default_rng(0).permutation(len(rows))[: round(self.share * len(rows))]
+        return _named(rows.rows(np.sort(chosen)), f"{self.share:.0%} of {len(rows):,}")
 
     def _sampled(self, name: str, rows: Sentences, most: int = 0) -> Sentences:
         """A fixed sample, in the order of the file."""

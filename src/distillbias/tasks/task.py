@@ -10,8 +10,20 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from distillbias.errors import InputError
+
 # Metadata of a field that a later version added: at its default it is no part of a run's name, so old runs keep theirs.
 ADDED = {"added": True}
+
+
+def check_share(share: float) -> None:
+    """Refuse a share of the training set that is none.
+
+    Raises:
+        InputError: not above 0 and at most 1.
+    """
+    if not 0 < share <= 1:
+        raise InputError(f"share of the training set is {share}; it must be above 0 and at most 1")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from distillbias.data.mnist_c import CORRUPTIONS, PUBLISHED_SEVERITY, SEVERITIES
 from distillbias.data.moved import copies
 from distillbias.data.outside import read_slices
 from distillbias.errors import InputError
-from distillbias.tasks.task import ADDED, Examples, Outside, Spec, Splits
+from distillbias.tasks.task import ADDED, Examples, Outside, Spec, Splits, check_share
 
 CLEAN = "clean"
 
@@ -34,17 +34,20 @@ class Vision:
 
     `holdout` training examples are kept back for validation: 0 for a final study, some for tuning,
     which must never look at a test set (paper-facts T11). With `moved` the training images are that many copies of
-    each, every one moved and shrunk at random (`data.moved`): the invariance itself, taught directly.
+    each, every one moved and shrunk at random (`data.moved`): the invariance itself, taught directly. `share` of the
+    training images are used, the same ones for all trials.
     """
 
     source: Literal["mnist", "digits"] = "mnist"
     holdout: int = 0
     corruption_seed: str = "mnist-c"
     moved: int = field(default=0, metadata=ADDED)
+    share: float = field(default=1.0, metadata=ADDED)
 
     def __post_init__(self) -> None:
         if self.moved < 0:
             raise InputError(f"moved is {self.moved}; it must be 0 or the number of copies of each training image")
+        check_share(self.share)
 
     @property
     def name(self) -> str:
@@ -100,7 +103,8 @@ class Vision:
     def _holdout(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows to train on and rows held out, each in file order; which rows is fixed, whatever the trial."""
         order = np.random.default_rng(0).permutation(count)
-        return np.sort(order[self.holdout :]), np.sort(order[: self.holdout])
+        last = self.holdout + round(self.share * (count - self.holdout))
+        return np.sort(order[self.holdout : last]), np.sort(order[: self.holdout])
 
 
 def _examples(images: Images, rows: np.ndarray | None = None, **tags: str | int) -> Examples:
