@@ -133,7 +133,8 @@ def doses_section(reading: Reading, gallery: Gallery) -> Section:
         if found is not None:
             told.append(f"{metric}: {_with_interval(found)}")
     text = "How much more a student gains for each point that its teacher is better, over all teachers: "
-    tables = tuple(dose_table(reading, metric, f"doses-{_slug(metric)}") for metric in reading.metrics)
+    others = [metric for metric in reading.metrics if metric != reading.headline]  # which stands above
+    tables = tuple(dose_table(reading, metric, f"doses-{_slug(metric)}") for metric in others)
     return Section("Transfer against dose", ((text + "; ".join(told) + "."),) if told else (), tables, (picture,))
 
 
@@ -148,7 +149,8 @@ def effects_section(reading: Reading, gallery: Gallery) -> Section:
     )
     text = (
         "Each number compares settings that differ in one ingredient alone, averaged over all such pairs, trial by "
-        "trial. Every student is the same model: what it has of an ingredient, its teacher's answers gave it."
+        "trial. Where an ingredient works only beside another, the average hides it: the table of doses has every "
+        "setting. Every student is the same model: what it has of an ingredient, its teacher's answers gave it."
     )
     columns = tuple(f"{metric}, {who}" for metric in found for who in ("teachers", "students"))
     cells = tuple(
