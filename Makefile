@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test check format clean
+.PHONY: setup demo test check fuzz format clean
 
 setup: .venv/ready
 
@@ -25,6 +25,9 @@ check: setup  ## formatting, lint, types, tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+fuzz: setup  ## 100,000 hostile inputs for every reader: some 10 minutes on one core
+	$(BIN)/python -m tests.fuzz.harness --cases 100000 --seed 0 --out results/reliability/
 
 format: setup
 	$(BIN)/ruff format .

@@ -9,6 +9,7 @@ from distillbias.errors import InputError
 from distillbias.report.figures import draw_points, save
 from distillbias.report.html import Page, Picture, Section, render, render_markdown
 from distillbias.report.tables import Cell, Table
+from distillbias.report.writing import Gallery, write_page
 
 EVIL = "<script>alert(1)</script>"
 
@@ -59,3 +60,19 @@ def test_markdown_names_the_pictures_and_escapes(page):
     assert "## First & last" in text.replace("&amp;", "&") and "0.8500 ± 0.0707" in text
     with pytest.raises(InputError, match="no path for picture 'points'"):
         render_markdown(page, {})
+
+
+@pytest.mark.parametrize("name", ["../evil", "/evil", "a/b", "", ".hidden", "a\0b", "a\nb", "x" * 200])
+def test_no_name_leads_out_of_the_folder(tmp_path, name):
+    shown = Table(name, "Title", "", ("c",), ("r",), (("text",),))
+    with pytest.raises(InputError, match="cannot be the name of a file"):
+        write_page(Page("Title", "Why?", headline=shown), Gallery(tmp_path / "out"), tmp_path / "out")
+    with pytest.raises(InputError, match="cannot be the name of a file"):
+        Gallery(tmp_path / "out").add(draw_points({"MNIST": {"CNN": [0.99]}}), name, "Title", "")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_half_a_character_is_written_as_its_escape(tmp_path):
+    page = Page("Title", "Why?", ("half \ud800 of one",))
+    write_page(page, Gallery(tmp_path), tmp_path)
+    assert r"half \ud800 of one" in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -3,9 +3,12 @@
 import csv
 import io
 import math
+import re
+from html.parser import HTMLParser
 
 import pytest
 
+from distillbias.data.text import printable
 from distillbias.errors import InputError
 from distillbias.report.html import to_html
 from distillbias.report.published import Published
@@ -94,11 +97,86 @@ def test_csv_never_guesses_which_trial_is_missing():
     assert records(table(Cell((), expected=4)))[0]["text"] == "missing"
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
-def test_csv_holds_no_formulas(start):
-    text = f'{start}cmd,"x"'
-    (record,) = records(table(text, rows=(text,), columns=(text,)))
-    assert record["row"] == record["column"] == record["text"] == "'" + text
+NASTY = (
+    *(
+        "=cmd|' /C calc'!A0",
+        "+1+cmd",
+        "-1+cmd",
+        "@SUM(A1)",
+        "\t=1+1",
+        "\r=1+1",
+        " =1+1",
+        "a\r=1+1",
+        'a\n=1+1,"',
+        "＝1+1",
+    ),
+    *("<script>alert(1)</script>", '" onload="x', "{{ 7 * 7 }}", "{% raw %}", "</style><img src=x>", "a\0b", "\ud800"),
+    *(r"\input{/etc/passwd}", r"\write18{id}", "$\\frac$", "% comment", "^^5cinput", "}{", "[-1cm]", "a & b \\\\"),
+    *("[red]", "[/]", "[/red]", "[link=file:///]", "\x1b[31mred", "a\u202eb", "`id`", "$(id)", "; rm -rf x", "](x)"),
+)
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+def shown_everywhere(text: str) -> Table:
+    return Table("t", text, text, (text,), (text,), ((text,),), text)
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_csv_holds_no_formulas(text):
+    lines = to_csv(shown_everywhere(text)).split("\n")
+    assert "\r" not in "".join(lines)
+    (record,) = records(shown_everywhere(text))
+    for value in (record["row"], record["column"], record["text"]):
+        assert value == record["text"] and not value.startswith(FORMULA) and value.isprintable()
+    assert record["text"].removeprefix("'") == printable(text)
+
+
+@pytest.mark.parametrize("number", ["-0.12", "+0.0260", "-3", "-1e-05", "0.5"])
+def test_a_text_that_is_a_number_stays_one_in_csv(number):
+    assert records(table(number))[0]["text"] == number
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_html_shows_nasty_names_as_text(text):
+    """A parser of HTML finds the elements of a harmless table, and the name as it was."""
+
+    def parsed(name: str) -> tuple[list[object], str]:
+        tags, words = [], []
+        parser = HTMLParser()
+        parser.handle_starttag = lambda tag, attributes: tags.append((tag, attributes))  # type: ignore[method-assign]
+        parser.handle_data = words.append  # type: ignore[method-assign]
+        parser.feed(to_html(shown_everywhere(name)))
+        return tags, "".join(words)
+
+    tags, words = parsed(text)
+    assert tags == parsed("name")[0] and words.count(text) == 6
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_latex_holds_no_command_of_a_name(text):
+    """Only commands that the table itself writes; braces in pairs; nothing that ends a line or a cell."""
+    ours = r"begin|end|centering|caption|label|toprule|midrule|bottomrule|textbackslash|textasciitilde|textasciicircum"
+    shown, plain = to_latex(shown_everywhere(text)), to_latex(shown_everywhere("name"))
+    assert set(re.findall(r"\\([A-Za-z]+)", shown)) <= {
+        *ours.split("|"),
+        "linewidth",
+        "textless",
+        "textgreater",
+        "textbar",
+    }
+    bare = re.sub(r"\\[^A-Za-z]", lambda found: r"\\" if found[0] == r"\\" else "", shown)
+    assert bare.count("{") == bare.count("}") and bare.count(r"\\") == plain.count(r"\\")
+    assert re.findall(r"[&%$#^~]", bare.replace("tab:t", "")) == re.findall(r"[&%$#^~]", plain)
+    assert all(letter.isprintable() or letter == "\n" for letter in shown)
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_markdown_holds_no_markup_of_a_name(text):
+    shown, plain = to_markdown(shown_everywhere(text)), to_markdown(shown_everywhere("name"))
+    bare = re.sub(r"\\[\\`*_\[\]|#~$]", "", shown)
+    for mark in ("<", ">", "`", "[", "]", "|", "$", "\n"):
+        assert bare.count(mark) == plain.count(mark), mark
+    assert all(letter.isprintable() or letter == "\n" for letter in shown)
 
 
 def test_csv_numbers_keep_their_sign():

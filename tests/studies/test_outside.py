@@ -2,18 +2,22 @@
 
 import gzip
 import io
+import tracemalloc
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
+from rich.text import Text
 from tests import tiny
 
 from distillbias.data.mnist import write_idx
 from distillbias.data.outside import read_slices
+from distillbias.data.text import printable
 from distillbias.errors import InputError
 from distillbias.studies.execute import load_splits
-from distillbias.studies.outside import score_outside, score_table
+from distillbias.studies.outside import Scored, score_outside, score_table
 from distillbias.studies.store import Store
 
 SET = tiny.examples(30)
@@ -83,7 +87,7 @@ def test_idx_files(tmp_path: Path, packed: bool) -> None:
         ({"tag": LABELS[:7]}, r"tag 'tag' in .* has shape \[7\]; it must be \[30\]"),
         ({"tag": np.zeros((30, 2))}, r"tag 'tag' in .* has shape \[30, 2\]"),
         ({"tag": np.array(0)}, r"tag 'tag' in .* has shape \[\]"),
-        ({"labels": np.array([{"run": "me"}] * 30, object)}, "labels.npy in .*object"),
+        ({"labels": np.array([{"run": "me"}] * 30, object)}, "'labels.npy' in .*object"),
     ],
 )
 def test_a_npz_that_cannot_be_is_refused(tmp_path: Path, changed: dict, message: str) -> None:
@@ -138,7 +142,7 @@ def test_truncated_idx_files_are_refused(tmp_path: Path) -> None:
         read_slices(tmp_path)
     (tmp_path / "t10k-images-idx3-ubyte").unlink()
     (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(write_idx(IMAGES))[:-9])
-    with pytest.raises(InputError, match="not a whole gzip file"):
+    with pytest.raises(InputError, match="gzip data cut short"):
         read_slices(tmp_path)
 
 
@@ -180,4 +184,69 @@ def test_scoring_the_runs_own_test_sets_gives_its_scores(store: Store, tmp_path:
     mean = (found["kind = 0"]["accuracy"] + found["kind = 1"]["accuracy"]) / 2
     assert found["all"]["n"] == 1000 and found["all"]["accuracy"] == pytest.approx(mean)
     table = score_table(scored)
-    assert table.title == scored.label and list(table.columns[1].cells) == ["1,000", "500", "500"]
+    assert str(table.title) == scored.label and list(table.columns[1].cells) == ["1,000", "500", "500"]
+
+
+def npy(shape: str, kind: str = "|u1", body: bytes = b"") -> bytes:
+    header = f"{{'descr': {kind!r}, 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + body
+
+
+def packed(path: Path, members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+def test_a_bomb_stops_before_it_fills_the_memory(tmp_path: Path) -> None:
+    path = packed(tmp_path / "d.npz", {"images.npy": bytes(2**26), "labels.npy": npy("(0,)")})
+    with pytest.raises(InputError, match="'images.npy' expands to more than the 16777216 bytes"):
+        read_slices(path)
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    data[entry + 24 : entry + 28] = (100).to_bytes(4, "little")  # its entry says 100 bytes
+    path.write_bytes(data)
+    tracemalloc.start()
+    with pytest.raises(InputError, match="images.npy"):
+        read_slices(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**26  # four times what may come out; not the 2**26 and more of the bomb itself
+    with pytest.raises(InputError, match="neither stored nor deflated"):
+        read_slices(packed(path, {"images.npy": b""}, zipfile.ZIP_BZIP2))
+
+
+def test_names_of_members_become_no_paths_and_no_slices(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    good = {"images.npy": npy("(1, 28, 28)", body=bytes(784)), "labels.npy": npy("(1,)", body=b"\x01")}
+    nasty = good | {"../../evil.npy": npy("(1,)", body=b"\x02"), "[red].npy": npy("(1,)", body=b"\x03")}
+    found = read_slices(packed(tmp_path / "in" / "d.npz", nasty))
+    assert list(found) == ["all", "../../evil = 2", "[red] = 3"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["d.npz", "in"]  # nothing was written
+    for tag in ("\x1b[31m", "a\nb", "x" * 200):
+        with pytest.raises(InputError, match="is no name of a slice"):
+            read_slices(packed(tmp_path / "d.npz", good | {f"{tag}.npy": npy("(1,)", body=b"\x02")}))
+    with pytest.raises(InputError, match="21 tags; at most 20"):
+        read_slices(packed(tmp_path / "d.npz", good | {f"t{i}.npy": npy("(1,)", body=b"a") for i in range(21)}))
+
+
+def test_what_is_not_a_number_or_no_text_is_one_slice_or_refused(tmp_path: Path) -> None:
+    tag = np.array([np.nan] * 10 + [1.0] * 20)
+    np.savez(tmp_path / "d.npz", images=IMAGES, labels=LABELS, tag=tag)
+    found = read_slices(tmp_path / "d.npz")
+    assert {name: len(part.labels) for name, part in found.items()} == {"all": 30, "tag = 1.0": 20, "tag = nan": 10}
+    np.savez(tmp_path / "d.npz", images=IMAGES, labels=LABELS, tag=np.frombuffer(b"\xff\xff\xff\x7f" * 30, "<U1"))
+    with pytest.raises(InputError, match="a tag holds what is no text"):
+        read_slices(tmp_path / "d.npz")
+
+
+@pytest.mark.parametrize("name", ["[red]", "[/]", "[/red] [link=file:///x]", "\x1b[31m", ":smile:", "a\nb", "\ud800"])
+def test_names_in_the_table_of_scores_are_no_markup(name: str) -> None:
+    scored = Scored(name, {name: {"n": 1, "accuracy": 1.0}}, ())
+    console = Console(width=200, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    with console.capture() as captured:
+        console.print(score_table(scored))
+    text = captured.get()
+    assert Text.from_ansi(text).plain.count(printable(name)) == 2
+    assert "\x1b[31m" not in text and "\x1b]8" not in text  # neither red nor a link

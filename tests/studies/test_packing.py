@@ -1,10 +1,16 @@
 """Packed runs tell what the whole ones tell, are checked when they come back, and a study goes on from them."""
 
+import hashlib
+import io
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import save as serialize
 from tests import tiny
 
 from distillbias.errors import InputError
@@ -89,3 +95,105 @@ def test_a_run_under_another_name_is_refused(packed: Path, tmp_path: Path) -> No
 def test_nothing_finished_is_nothing_to_pack(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing to pack: no run of vision-tiny"):
         pack(STUDY, Store(tmp_path / "empty"), tmp_path)
+
+
+def change(folder: Path, name: str, content: bytes) -> None:
+    """What a stranger can do: change a file and its checksum."""
+    (folder / name).write_bytes(content)
+    sums = json.loads((folder / "done").read_text()) | {name: hashlib.sha256(content).hexdigest()}
+    (folder / "done").write_text(json.dumps(sums))
+
+
+def refused(packed: Path, tmp_path: Path, message: str) -> None:
+    other = Store(tmp_path / "other")
+    before = {path for path in tmp_path.rglob("*")}
+    with pytest.raises(InputError, match=message) as caught:
+        unpack(packed, other)
+    assert "\n" not in str(caught.value)
+    left = {path for path in tmp_path.rglob("*")} - before
+    assert {path.name for path in left} <= {".running.lock"} and not other.done(tiny.ALONE)
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/etc/evil", "done", "weights.safetensors", "a/b"])
+def test_a_file_that_no_packed_run_has_is_refused(packed: Path, tmp_path: Path, name: str) -> None:
+    done = packed / PACKED / tiny.ALONE.name / "done"
+    done.write_text(json.dumps(json.loads(done.read_text()) | {name: "0" * 64}))
+    refused(packed, tmp_path, "is no packed run; it holds record.json, predictions.parquet, activations.safetensors")
+
+
+@pytest.mark.parametrize("name", ["record.json", "predictions.parquet", "activations.safetensors", "done"])
+def test_links_are_refused(packed: Path, tmp_path: Path, name: str) -> None:
+    path = packed / PACKED / tiny.ALONE.name / name
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    refused(packed, tmp_path, f"{name} is a link")
+
+
+def test_a_linked_folder_and_a_name_that_is_none_are_refused(packed: Path, tmp_path: Path) -> None:
+    folder = packed / PACKED / tiny.ALONE.name
+    folder.rename(tmp_path / tiny.ALONE.name)
+    folder.symlink_to(tmp_path / tiny.ALONE.name)
+    refused(packed, tmp_path, "it is no link")
+    folder.unlink()
+    (tmp_path / tiny.ALONE.name).rename(packed / PACKED / "..evil")
+    refused(packed, tmp_path, "its name has 12 hexadecimal digits")
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("label",), None),
+        (("scores", "clean", "accuracy"), "0.9"),
+        (("tests", "clean", "columns"), ["nowhere"]),
+        (("tests", "clean", "n"), 7),
+        (("tests", "clean", "tags"), {"corruption": []}),
+        (("tests",), {}),
+        (("seconds", "training"), True),
+        (("provenance",), []),
+        (("run",), {"kind": ["Run"]}),
+        (("run",), {"kind": "MLPConfig"}),
+        (("run", "trial"), 1),
+        (("run", "task"), {"kind": "os.system"}),
+    ],
+)
+def test_a_record_that_reports_could_not_read_is_refused(packed, tmp_path, place, value) -> None:
+    folder = packed / PACKED / tiny.ALONE.name
+    facts = json.loads((folder / "record.json").read_text())
+    inner = facts
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    change(folder, "record.json", json.dumps(facts).encode())
+    refused(packed, tmp_path, tiny.ALONE.name)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[" * 100_000, b"[]", b"null", b"\xff", b'{"run": ' * 400 + b"1" + b"}" * 400]
+)
+def test_a_record_that_is_none_is_refused(packed: Path, tmp_path: Path, content: bytes) -> None:
+    change(packed / PACKED / tiny.ALONE.name, "record.json", content)
+    refused(packed, tmp_path, tiny.ALONE.name)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda table: table.slice(1),
+        lambda table: table.drop_columns(["id"]),
+        lambda table: table.set_column(table.schema.get_field_index("label"), "label", pa.array([10] * len(table))),
+        lambda table: table.set_column(table.schema.get_field_index("id"), "id", pa.array(["x"] * len(table))),
+        lambda table: table.set_column(table.schema.get_field_index("logits"), "logits", pa.nulls(len(table))),
+    ],
+)
+def test_predictions_that_are_none_are_refused(packed: Path, tmp_path: Path, changed) -> None:
+    folder = packed / PACKED / tiny.ALONE.name
+    out = io.BytesIO()
+    pq.write_table(changed(pq.read_table(folder / "predictions.parquet")), out)
+    change(folder, "predictions.parquet", out.getvalue())
+    refused(packed, tmp_path, "predictions.parquet of .* (has|cannot be read)")
+
+
+@pytest.mark.parametrize("tensors", [{"stages": np.zeros(3)}, {"final/clean": np.full((2, 2), np.nan)}])
+def test_activations_that_are_none_are_refused(packed: Path, tmp_path: Path, tensors) -> None:
+    change(packed / PACKED / tiny.ALONE.name, "activations.safetensors", serialize(tensors))
+    refused(packed, tmp_path, "is no finite array of [23] axes")

@@ -12,15 +12,13 @@ from distillbias.data import agreement_templates as templates
 from distillbias.data import files
 from distillbias.data.agreement_forms import other_form, verb_pairs
 from distillbias.data.agreement_gulordava import PACKINGS, both_files, pair_kind, read_pair
-from distillbias.data.agreement_lines import XZ_MAGIC, head, stem
+from distillbias.data.agreement_lines import LIMIT, XZ_MAGIC, head, stem
 from distillbias.data.agreement_tables import is_numpred, read_numpred, read_table, table_kind
 from distillbias.data.sentences import Sentences
 from distillbias.errors import InputError
 
 __all__ = ["FORMATS", "SETS", "available", "import_agreement", "load_set", "read", "read_folder", "recognise"]
 __all__ += ["other_form", "verb_pairs"]
-
-LIMIT = 2**31  # bytes of one file to import; the authors' whole table has fewer
 
 FORMATS = {
     "wiki": "table with sentence, subj_idx, verb_idx, verb_pos, verb, inflected_verb",

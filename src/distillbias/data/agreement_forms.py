@@ -41,11 +41,19 @@ def other_form(form: str, plural: bool, pairs: Mapping[str, str]) -> str:
 
     "" where the form has not the look of its number ("occurs" tagged as plural: a slip of the tagger).
     """
+    return _other(form, plural, pairs, _turned(pairs))
+
+
+def _turned(pairs: Mapping[str, str]) -> dict[str, str]:
+    """{plural: singular}; of several singular forms the first."""
+    return {many: one for one, many in reversed(list(pairs.items()))}
+
+
+def _other(form: str, plural: bool, pairs: Mapping[str, str], turned: Mapping[str, str]) -> str:
     if not form:
         return ""
     if plural:
-        told = next((one for one, many in pairs.items() if many == form), "")
-        return told or (third_person(form) if is_plural(form) else "")
+        return turned.get(form) or (third_person(form) if is_plural(form) else "")
     return pairs.get(form) or _base(form)
 
 
@@ -53,7 +61,8 @@ def other_forms(forms: Sequence[str], plural: Sequence[bool]) -> list[str]:
     """`other_form` of each; the plural forms among them tell the singular ones: with carry, carries is no riddle."""
     seen = set(zip(forms, plural, strict=True))
     pairs = {third_person(form): form for form, many in sorted(seen) if many and is_plural(form)}
-    others = {(form, many): other_form(form, many, pairs) for form, many in seen}
+    turned = _turned(pairs)
+    others = {(form, many): _other(form, many, pairs, turned) for form, many in seen}
     return [others[form, many] for form, many in zip(forms, plural, strict=True)]
 
 

@@ -9,6 +9,7 @@ is put there. All words are made lower-case, as the other corpora are.
 
 from collections.abc import Callable
 from pathlib import Path
+from sys import intern
 from typing import NamedTuple
 
 from distillbias.data.agreement_forms import is_plural
@@ -31,7 +32,7 @@ class Gold(NamedTuple):
 
 
 def _gulordava(cells: list[str]) -> Gold:
-    right, wrong = cells[1].lower(), cells[2].lower()
+    right, wrong = intern(cells[1].lower()), intern(cells[2].lower())
     plural = is_plural(right, wrong)  # no column tells it; right and wrong are the same word in 4 published rows
     return Gold(whole_number(cells[0], "verb position"), right, wrong, plural, whole_number(cells[3], "attractors"))
 
@@ -41,7 +42,9 @@ def _nonce(cells: list[str]) -> Gold:
     plural = next((number for feature in cells[5].split("|") if (number := numbers.get(feature)) is not None), None)
     if plural is None:
         raise InputError(f"no {' or '.join(numbers)} in {cells[5][:40]!r}")
-    return Gold(whole_number(cells[3], "verb position"), cells[6].lower(), cells[7].lower(), plural, UNKNOWN)
+    return Gold(
+        whole_number(cells[3], "verb position"), intern(cells[6].lower()), intern(cells[7].lower()), plural, UNKNOWN
+    )
 
 
 _COLUMNS: dict[str, tuple[int, Callable[[list[str]], Gold]]] = {"gulordava": (4, _gulordava), "nonce": (12, _nonce)}
@@ -79,7 +82,7 @@ def read_pair(path: Path, kind: str, skip_bad: bool) -> dict[str, Sentences]:
     assert files is not None
     text_path, gold_path = files
     source, rows = Source(text_path, skip_bad), Rows()
-    golds = dict(_golds(source, gold_path, kind))
+    golds = _golds(source, gold_path, kind)
     for number, text in source.lines():
         gold = golds.pop(number, None)
         try:
@@ -93,15 +96,15 @@ def read_pair(path: Path, kind: str, skip_bad: bool) -> dict[str, Sentences]:
     return {stem(text_path): rows.done(source)}
 
 
-def _golds(source: Source, path: Path, kind: str) -> list[tuple[int, Gold]]:
+def _golds(source: Source, path: Path, kind: str) -> dict[int, Gold]:
     columns, parse = _COLUMNS[kind]
-    found = []
+    found = {}
     for number, text in source.lines(path):
         cells = text.split("\t")
         try:
             if len(cells) != columns:
                 raise InputError(f"{len(cells)} columns; the rule is {columns}")
-            found.append((number, parse(cells)))
+            found[number] = parse(cells)
         except InputError as error:
             source.bad(number, str(error), path)
     return found

@@ -12,13 +12,17 @@ from sys import intern
 
 import numpy as np
 
-from distillbias.data.files import GZIP_MAGIC
+from distillbias.data.files import GZIP_MAGIC, expansion_limit
 from distillbias.data.sentences import FACTS, UNKNOWN, Sentences
 from distillbias.errors import InputError
 
 XZ_MAGIC = b"\xfd7zXZ\0"
+LIMIT = 2**31  # bytes of one file, unpacked; the authors' whole table has fewer
 LONGEST_LINE = 1_000_000  # bytes
+LONGEST_SENTENCE = 1_000  # words
+MOST_BAD = 100_000  # rows that may be skipped, or wait for their partner; their notes must not fill the memory
 HEAD = 10  # lines that tell the format
+HEAD_LINES = 1_000  # where they must be, so that blank lines cost no time
 ENDINGS = (".xz", ".gz", ".txt", ".tsv", ".jsonl", ".text", ".gold")
 TAGS = {"VBZ": False, "VBP": True}  # tag of the verb: whether it is plural
 
@@ -55,6 +59,8 @@ class Source:
         """Say that a line (of `path` if given) is bad, or note it if bad lines may be skipped."""
         if not self.skip_bad:
             raise InputError(f"{(path or self.path).name} line {line}: {reason}")
+        if len(self.skipped) == MOST_BAD:
+            raise InputError(f"{(path or self.path).name} has more than {MOST_BAD:,} bad rows, the last is line {line}")
         self.skipped.append(f"{path.name + ' ' if path else ''}line {line}: {reason}")
 
 
@@ -81,9 +87,11 @@ class Rows:
         """Take a row: `verb` may be the length of `words`; a `wrong` equal to `right` is unknown ("").
 
         Raises:
-            InputError: no word before the verb, an empty word, or facts that contradict each other.
+            InputError: no word before the verb, an empty word, too many words, or facts that contradict each other.
         """
         distance, intervening, attractors = facts
+        if len(words) > LONGEST_SENTENCE:
+            raise InputError(f"a sentence of {len(words):,} words; at most {LONGEST_SENTENCE:,} can be")
         if not 0 < verb <= len(words):
             raise InputError(f"verb position {verb} is outside the {len(words)} words, or no word comes before it")
         if "" in words:
@@ -119,23 +127,26 @@ class Rows:
         )
 
 
-def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def raw_lines(path: Path, last: int | None = None) -> Iterator[tuple[int, bytes]]:
     """(1-based number, bytes with their line end) of a plain, .gz or .xz file; unpacked piece by piece.
 
-    The packing is told by content. Blank lines are counted and left out. Of a line longer than LONGEST_LINE only that
-    many bytes and one come, so that `decoded` refuses it and memory stays bounded.
+    The packing is told by content. Blank lines are counted and left out; after line `last` no more are read. Of a line
+    longer than LONGEST_LINE only that many bytes and one come, so that `decoded` refuses it and memory stays bounded.
 
     Raises:
-        InputError: the file cannot be read, or its packing is damaged.
+        InputError: the file cannot be read, its packing is damaged, or it expands beyond `expansion_limit`.
     """
     number = 0
     try:
         with path.open("rb") as handle, _unpacked(handle) as stream:
-            while raw := stream.readline(LONGEST_LINE + 1):
-                number += 1
-                rest = raw
-                while len(rest) > LONGEST_LINE and not rest.endswith(b"\n"):
+            left = LIMIT if stream is handle else expansion_limit(path.stat().st_size, LIMIT)
+            while number != last and (raw := stream.readline(LONGEST_LINE + 1)):
+                number, left, rest = number + 1, left - len(raw), raw
+                while left >= 0 and len(rest) > LONGEST_LINE and not rest.endswith(b"\n"):
                     rest = stream.readline(LONGEST_LINE + 1)
+                    left -= len(rest)
+                if left < 0:
+                    raise InputError(f"{path} expands to more than a genuine copy can have")
                 if raw.strip(b"\r\n"):
                     yield number, raw
     except (OSError, EOFError, lzma.LZMAError, zlib.error, MemoryError) as error:
@@ -148,7 +159,7 @@ def _unpacked(handle: BufferedReader) -> BufferedIOBase:
     magic = handle.read(len(XZ_MAGIC))
     handle.seek(0)
     if magic == XZ_MAGIC:
-        return lzma.LZMAFile(handle)
+        return BufferedReader(lzma.LZMAFile(handle))  # buffered: lines come several times as fast
     return gzip.GzipFile(fileobj=handle) if magic.startswith(GZIP_MAGIC) else handle
 
 
@@ -163,9 +174,13 @@ def decoded(raw: bytes) -> str:
 
 
 def head(path: Path) -> list[str]:
-    """The first lines, those left out that are not text. Raises InputError if the file cannot be read."""
+    """The first HEAD lines of the first HEAD_LINES, but for blank ones and those that are not text.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
     good = []
-    for _, raw in islice(raw_lines(path), HEAD):
+    for _, raw in islice(raw_lines(path, HEAD_LINES), HEAD):
         try:
             good.append(decoded(raw))
         except InputError:

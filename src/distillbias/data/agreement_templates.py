@@ -14,7 +14,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from distillbias.data.agreement_forms import is_plural, other_forms
-from distillbias.data.agreement_lines import Rows, Source, stem
+from distillbias.data.agreement_lines import MOST_BAD, Rows, Source, stem
 from distillbias.data.sentences import UNKNOWN, Sentences
 from distillbias.errors import InputError
 
@@ -165,6 +165,8 @@ def read_lakretz(path: Path, skip_bad: bool) -> dict[str, Sentences]:
                 raise InputError("not a sentence, its numbers, correct or wrong, and an id")
             if cells[3] not in waiting:
                 waiting[cells[3]] = number, cells
+                if len(waiting) > MOST_BAD:
+                    raise InputError(f"more than {MOST_BAD:,} lines wait for the other one of their id")
             else:
                 _add_lakretz(rows, waiting.pop(cells[3])[1], cells)
         except InputError as error:

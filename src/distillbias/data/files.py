@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import math
 import os
 import tempfile
 import zlib
@@ -13,6 +14,31 @@ from distillbias.data.catalogue import File
 from distillbias.errors import InputError
 
 GZIP_MAGIC = b"\x1f\x8b"
+ROOM = 2**24  # bytes that any packed file may expand to
+RATIO = 200  # how many times its size a larger one may; of the published sets none expands more than 40 times
+AXES = 4
+
+
+def expansion_limit(packed: int, most: int) -> int:
+    """The most bytes that a packed file of `packed` bytes may expand to, never above `most`: more is a bomb."""
+    return min(most, max(ROOM, RATIO * packed))
+
+
+def fits(shape: tuple[int, ...], itemsize: int, held: int) -> bool:
+    """Whether an array of `shape` takes just the `held` bytes at hand, asked before anything is allocated.
+
+    Sides beside a 0 must not be more than NumPy can multiply either.
+    """
+    wanted = itemsize > 0 and len(shape) <= AXES and min(shape, default=0) >= 0
+    return wanted and math.prod(shape) * itemsize == held and math.prod(n or 1 for n in shape) * itemsize < 2**63
+
+
+def listed(folder: Path) -> list[Path]:
+    """What is in `folder`, in order of names; InputError if it cannot be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"cannot read {folder}: {error.strerror or error}") from error
 
 
 def packed_limit(size: int) -> int:
@@ -45,7 +71,7 @@ def gunzip(data: bytes, size: int, what: str) -> bytes:
     except zlib.error as error:
         raise InputError(f"{what}: damaged gzip data ({error})") from error
     if len(content) > size:
-        raise InputError(f"{what}: expands to more than the {size} bytes of a genuine copy")
+        raise InputError(f"{what}: expands to more than the {size} bytes that a genuine copy can have")
     if not stream.eof:
         raise InputError(f"{what}: gzip data cut short, {len(content)} of {size} bytes came out")
     if stream.unused_data:

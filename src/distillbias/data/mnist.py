@@ -37,11 +37,11 @@ def read_idx(data: bytes, what: str) -> np.ndarray:
             f"{what}: {dimensions} dimensions announced in {len(data)} bytes; an idx file states each of 1+"
         )
     shape = struct.unpack(f">{dimensions}I", data[4:start])
-    count = math.prod(shape)  # a Python integer: absurd dimensions cannot overflow
-    if count != len(data) - start:
-        raise InputError(f"{what}: shape {list(shape)} needs {count} bytes, {len(data) - start} follow the header")
-    if dimensions > 4:
+    if dimensions > files.AXES:
         raise InputError(f"{what}: {dimensions} dimensions; MNIST files have 1 or 3")
+    if not files.fits(shape, 1, len(data) - start):
+        needed = math.prod(shape)  # a Python integer: absurd dimensions cannot overflow
+        raise InputError(f"{what}: shape {list(shape)} needs {needed} bytes, {len(data) - start} follow the header")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy()  # copy: writable, as torch wants it
 
 

@@ -1,22 +1,23 @@
 """Labelled images from outside, cut into slices: what `distillbias evaluate` scores a run on."""
 
-import gzip
-import io
-import zipfile
-import zlib
+from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
 
 import numpy as np
 
 from distillbias.data.catalogue import DATA_SETS
-from distillbias.data.files import read_bounded
+from distillbias.data.files import expansion_limit, gunzip, listed, read_bounded
 from distillbias.data.images import SIDE, Images, checked
 from distillbias.data.mnist import find, read_idx
 from distillbias.data.published import IMAGES, LABELS, read_npy
+from distillbias.data.zips import open_zip, read_member
 from distillbias.errors import InputError
 
-LIMIT = 2**30  # bytes of one array: a million images
-MOST_SLICES = 200
+LIMIT = 2**30  # bytes of one file, unpacked: a million images
+MOST_SLICES = 200  # of a tag
+MOST_TAGS = 20  # each is one more copy of the images
+LONGEST_NAME = 100
 
 
 def read_slices(path: Path) -> dict[str, Images]:
@@ -44,37 +45,70 @@ def read_slices(path: Path) -> dict[str, Images]:
 def _from_npz(path: Path) -> dict[str, Images]:
     arrays = _members(path)
     if not {"images", "labels"} <= arrays.keys():
-        raise InputError(f"{path} holds {', '.join(sorted(arrays)) or 'nothing'}; it must hold images and labels")
+        raise InputError(
+            f"{path} holds {ascii(', '.join(sorted(arrays)))[1:-1][:200] or 'nothing'}; it must hold images and labels"
+        )
     every = checked(_square(arrays.pop("images")), arrays.pop("labels"), path.name)
+    if len(arrays) > MOST_TAGS:
+        raise InputError(f"{path} has {len(arrays)} tags; at most {MOST_TAGS} can be")
     slices = {"all": every}
     for tag, values in arrays.items():
-        if values.shape != every.labels.shape:
-            raise InputError(f"tag {tag!r} in {path} has shape {list(values.shape)}; it must be [{len(every.labels)}]")
-        different = np.unique(values)
-        if len(different) > MOST_SLICES:
-            raise InputError(f"tag {tag!r} in {path} has {len(different)} values; at most {MOST_SLICES} can be slices")
-        for value in different:
-            slices[f"{tag} = {value}"] = _part(every, values == value)
+        slices |= _by_tag(tag, values, every, path)
     return slices
 
 
-def _members(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a .npz, each of bounded size and none of Python objects."""
+def _by_tag(tag: str, values: np.ndarray, every: Images, path: Path) -> dict[str, Images]:
+    """A slice for each value; not a number is one value."""
+    if values.shape != every.labels.shape:
+        raise InputError(f"tag {tag!r} in {path} has shape {list(values.shape)}; it must be [{len(every.labels)}]")
+    different, which = np.unique(values, return_inverse=True)
+    if len(different) > MOST_SLICES:
+        raise InputError(f"tag {tag!r} in {path} has {len(different)} values; at most {MOST_SLICES} can be slices")
+    return {
+        _name(f"{tag} = {value}", path): _part(every, which == number) for number, value in enumerate(_texts(different))
+    }
+
+
+def _texts(values: np.ndarray) -> list[str]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                if member.file_size > LIMIT:
-                    raise InputError(f"{member.filename} in {path} has {member.file_size:,} bytes; at most {LIMIT:,}")
-            return {m.removesuffix(".npy"): read_npy(archive.read(m), f"{m} in {path}") for m in archive.namelist()}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
+        return [str(value) for value in values]
+    except (SystemError, ValueError) as error:  # four bytes that are no character
+        raise InputError(f"a tag holds what is no text ({error})") from None
+
+
+def _name(name: str, path: Path) -> str:
+    """The name of a slice; InputError if it is too long, empty or cannot be printed."""
+    if not name.isprintable() or not 0 < len(name) <= LONGEST_NAME:
+        raise InputError(f"{ascii(name[:40])} in {path} is no name of a slice; it has 1 to {LONGEST_NAME} letters")
+    return name
+
+
+def _members(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a .npz, all of them within `expansion_limit` and none of Python objects."""
+    try:
+        with path.open("rb") as stream:
+            return dict(_arrays_in(stream, path))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _arrays_in(stream: BufferedIOBase, path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    archive, room, seen = open_zip(stream, str(path)), expansion_limit(path.stat().st_size, LIMIT), set()
+    for entry in archive.infolist():
+        name = entry.filename.removesuffix(".npy")
+        if name in seen:
+            raise InputError(f"{path} holds {name[:40]!r} twice")
+        seen.add(name)
+        content = read_member(archive, entry, room, str(path))
+        room -= len(content)
+        yield name, read_npy(content, f"{entry.filename[:40]!r} in {path}")
 
 
 def _from_arrays(folder: Path) -> dict[str, Images]:
     """A folder with the two arrays, or a slice for each sub-folder that has them."""
-    places = {"all": folder} | {sub.name: sub for sub in sorted(folder.iterdir()) if sub.is_dir()}
+    places = {"all": folder} | {sub.name: sub for sub in listed(folder) if sub.is_dir()}
     return {
-        name: checked(
+        _name(name, folder): checked(
             _square(read_npy(read_bounded(place / IMAGES, LIMIT), str(place / IMAGES))),
             read_npy(read_bounded(place / LABELS, LIMIT), str(place / LABELS)),
             str(place),
@@ -95,16 +129,7 @@ def _from_idx(folder: Path) -> dict[str, Images]:
 
 def _unpacked(path: Path) -> bytes:
     data = read_bounded(path, LIMIT)
-    if path.suffix != ".gz":
-        return data
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
-            content = packed.read(LIMIT + 1)
-    except (zlib.error, OSError, EOFError) as error:
-        raise InputError(f"{path} is not a whole gzip file: {error}") from None
-    if len(content) > LIMIT:
-        raise InputError(f"{path} unpacks to more than {LIMIT:,} bytes")
-    return content
+    return gunzip(data, expansion_limit(len(data), LIMIT), str(path)) if path.suffix == ".gz" else data
 
 
 def _square(pixels: np.ndarray) -> np.ndarray:

@@ -5,11 +5,8 @@ of the MNIST test set, in its order (every corruption keeps them).
 """
 
 import io
-import math
 import tokenize
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable
 from io import BufferedIOBase
 from pathlib import Path
@@ -18,6 +15,7 @@ import numpy as np
 
 from distillbias.data import files, mnist
 from distillbias.data.images import SIDE, Images, checked
+from distillbias.data.zips import open_zip, read_member
 from distillbias.errors import InputError
 
 NAMES = (
@@ -27,6 +25,12 @@ NAMES = (
 TEST_SIZE = 10_000
 IMAGES, LABELS = "test_images.npy", "test_labels.npy"
 LIMITS = {IMAGES: TEST_SIZE * SIDE * SIDE + 65_536, LABELS: TEST_SIZE * 8 + 65_536}  # values and a generous header
+
+# all that NumPy and the parser of Python's literals raise for a header that is none
+HEADER_ERRORS = (
+    *(ValueError, TypeError, LookupError, SyntaxError, EOFError, RecursionError, MemoryError),
+    tokenize.TokenError,
+)
 
 Read = Callable[[str], bytes | None]  # "scale/test_images.npy" -> its bytes, or None if it is not there
 
@@ -44,14 +48,14 @@ def read_npy(data: bytes, what: str) -> np.ndarray:
             version = np.lib.format.read_magic(stream)
             header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, fortran, dtype = header(stream)
-    except (ValueError, TypeError, SyntaxError, EOFError, RecursionError, MemoryError, tokenize.TokenError) as error:
-        raise InputError(
-            f"{what}: not a readable .npy file ({str(error).splitlines()[0] if str(error) else error!r})"
-        ) from error
-    body = data[stream.tell() :]
-    if dtype.kind not in "biufU" or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(body):
-        raise InputError(f"{what}: announces {dtype} {list(shape)} and holds {len(body)} bytes; that does not fit")
-    return np.frombuffer(body, dtype).reshape(shape, order="F" if fortran else "C").copy()
+    except HEADER_ERRORS as error:
+        reason = (str(error).splitlines() or [repr(error)])[0][:200]
+        raise InputError(f"{what}: not a readable .npy file ({reason})") from error
+    start = stream.tell()
+    if dtype.kind not in "biufU" or not files.fits(shape, dtype.itemsize, len(data) - start):
+        said = list(shape) if all(abs(side) < 2**63 for side in shape) else "a shape beyond all bounds"
+        raise InputError(f"{what}: announces {dtype} {said} and holds {len(data) - start} bytes; that does not fit")
+    return np.frombuffer(data, dtype, offset=start).reshape(shape, order="F" if fortran else "C").copy()
 
 
 def read_pair(images: bytes, labels: bytes, corruption: str) -> Images:
@@ -96,26 +100,11 @@ def from_folder(folder: Path) -> Read:
 
 def from_zip(archive: BufferedIOBase, what: str) -> Read:
     """Read members of an open mnist_c.zip. Only names we ask for are opened, none becomes a path; sizes are bounded."""
-    try:
-        content = zipfile.ZipFile(archive)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise InputError(f"{what}: not a readable zip archive ({error})") from error
+    content = open_zip(archive, what)
     present = {entry.filename: entry for entry in content.infolist()}
 
     def read(name: str) -> bytes | None:
         member = next((full for full in (f"mnist_c/{name}", name) if full in present), None)
-        if member is None:
-            return None
-        limit = LIMITS[name.rpartition("/")[2]]
-        if present[member].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise InputError(f"{what}: {member} is neither stored nor deflated, as the published archive has it")
-        try:
-            with content.open(member) as stream:
-                data = stream.read(limit + 1)
-        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError) as error:
-            raise InputError(f"{what}: cannot unpack {member} ({error})") from error
-        if len(data) > limit:
-            raise InputError(f"{what}: {member} expands to more than {limit} bytes, the most a genuine copy can have")
-        return data
+        return None if member is None else read_member(content, present[member], LIMITS[name.rpartition("/")[2]], what)
 
     return read

@@ -6,7 +6,10 @@ from itertools import chain
 
 import numpy as np
 
+from distillbias.data.records import read_json
 from distillbias.errors import InputError
+
+MOST_CELLS = 2**28  # of an encoded matrix: 1 GiB
 
 SPECIALS = ("<pad>", "<unk>", "<bos>", "<eos>")
 PAD, UNKNOWN_WORD, BEGIN, END = range(4)
@@ -35,6 +38,10 @@ class Vocabulary:
         """[n, longest] int32, one row each, 0 after its end; `<bos>` before and `<eos>` behind where asked for."""
         before, behind = [BEGIN] * begin, [END] * end
         lengths = np.array([len(row) for row in rows], np.int64) + begin + end
+        if len(rows) * int(lengths.max(initial=0)) > MOST_CELLS:
+            raise InputError(
+                f"{len(rows):,} rows of up to {lengths.max():,} words; at most {MOST_CELLS:,} in all can be"
+            )
         flat = np.fromiter(
             chain.from_iterable(
                 (*before, *(self._in_text.get(word, UNKNOWN_WORD) for word in row), *behind) for row in rows
@@ -45,6 +52,18 @@ class Vocabulary:
         encoded = np.full((len(rows), int(lengths.max(initial=0))), PAD, np.int32)
         encoded[np.arange(encoded.shape[1]) < lengths[:, None]] = flat
         return encoded
+
+
+def read_words(data: bytes, what: str) -> tuple[str, ...]:
+    """The words of a vocabulary.json, in order of their ids; `what` names it in errors.
+
+    Raises:
+        InputError: not a JSON list of texts, or none that `Vocabulary` takes.
+    """
+    words = read_json(data, what)
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise InputError(f"{what} is no vocabulary; it must be a list of words")
+    return Vocabulary(words).words
 
 
 def build_vocabulary(rows: Iterable[Sequence[str]], size: int) -> Vocabulary:

@@ -10,6 +10,7 @@ import re
 import statistics
 from dataclasses import dataclass
 
+from distillbias.data.text import printable
 from distillbias.errors import InputError
 from distillbias.report.published import Published
 
@@ -166,7 +167,7 @@ class Table:
 
 def escape_markdown(text: str) -> str:
     """Text that Markdown shows as it is: on one line, without HTML, emphasis, links or table bars."""
-    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|#~$])", r"\\\1", text)
 
 
@@ -183,15 +184,24 @@ def to_markdown(table: Table) -> str:
     return "\n\n".join(part for part in text if part) + "\n"
 
 
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # the wide forms begin one, too, in some languages
+
 CSV_COLUMNS = (
     *("table", "row", "column", "kind", "trial", "value", "n", "expected", "mean", "sd"),
     *("published", "published_sd", "published_source", "difference", "text"),
 )
 
 
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+
+
 def _csv_safe(text: str) -> str:
-    """A spreadsheet runs a text that begins like a formula; a quote in front keeps it a text."""
-    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    """A spreadsheet runs a text that begins like a formula; a quote in front keeps it a text. A number stays one.
+
+    On one line, because a bare carriage return would begin a new row, and with it perhaps a formula.
+    """
+    text = printable(text)
+    return "'" + text if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text
 
 
 def _csv_records(entry: Entry) -> list[dict[str, object]]:
@@ -241,7 +251,7 @@ _LATEX = {
 
 def escape_latex(text: str) -> str:
     """Text that LaTeX prints as it is. Brackets are braced: after \\\\ a bare one would be read as a length."""
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    return "".join(_LATEX.get(character, character) for character in printable(text))
 
 
 def to_latex(table: Table) -> str:

@@ -1,10 +1,12 @@
 """A page on disk: one HTML file, Markdown, every table as Markdown, CSV and LaTeX, every figure as PNG and PDF."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from distillbias.errors import InputError
 from distillbias.report.figures import save
 from distillbias.report.html import Page, Picture, render, render_markdown
 from distillbias.report.tables import Table, to_csv, to_latex, to_markdown
@@ -20,11 +22,18 @@ class Gallery:
     paths: dict[str, str] = field(default_factory=dict)  # picture -> its path in the Markdown file
 
     def add(self, figure: Figure, name: str, title: str, caption: str) -> Picture:
-        name = self.prefix + name
+        name = file_name(self.prefix + name)
         with clear_errors(self.folder):
             saved = save(figure, self.folder / "figures", name)
         self.paths[name] = f"figures/{saved.png_path.name}"
         return Picture(name, title, caption, saved.png, f"{title}. {caption}")
+
+
+def file_name(name: str) -> str:
+    """`name`, if it names a file in the folder of a report and nowhere else; InputError otherwise."""
+    if not re.fullmatch(r"\w[\w.+-]{0,99}", name):
+        raise InputError(f"{name[:40]!r} cannot be the name of a file; letters, digits, _, ., + and - make one")
+    return name
 
 
 def write_page(page: Page, gallery: Gallery, out: Path) -> Path:
@@ -42,8 +51,9 @@ def write_page(page: Page, gallery: Gallery, out: Path) -> Path:
 
 def _write_table(table: Table, folder: Path) -> None:
     for ending, text in (("md", to_markdown(table)), ("csv", to_csv(table)), ("tex", to_latex(table))):
-        _write_text(folder / f"{table.name}.{ending}", text)
+        _write_text(folder / f"{file_name(table.name)}.{ending}", text)
 
 
 def _write_text(path: Path, text: str) -> None:
-    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+    """As UTF-8; half a character, which JSON can hold, as its escape."""
+    write_whole(path, lambda part: part.write_bytes(text.encode("utf-8", "backslashreplace")))

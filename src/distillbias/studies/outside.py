@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 from rich.table import Table
+from rich.text import Text
 
+from distillbias.data.text import printable
 from distillbias.errors import InputError
 from distillbias.evaluation.predict import predict
 from distillbias.studies.execute import language_scores, load_model, scores
@@ -57,12 +59,13 @@ def _by_column(title: str, column: str, examples: Examples, logits: np.ndarray) 
 
 
 def score_table(scored: Scored) -> Table:
+    """A row for each slice. Names are shown as they are: what looks like markup in them is none."""
     caption = f"{len(scored.skipped):,} bad rows left out" if scored.skipped else None
     columns = {"accuracy": "accuracy", "ece": "ECE (15 bins)", "nll": "NLL"}
     if any("perplexity" in score for score in scored.slices.values()):
         columns["perplexity"] = "perplexity"
-    table = Table("slice", "n", *columns.values(), title=scored.label, caption=caption)
+    table = Table("slice", "n", *columns.values(), title=Text(printable(scored.label), "table.title"), caption=caption)
     for title, score in scored.slices.items():
         numbers = (f"{score[metric]:.4f}" if metric in score else "" for metric in columns)
-        table.add_row(title, f"{score['n']:,}", *numbers)
+        table.add_row(Text(printable(title)), f"{score['n']:,}", *numbers)
     return table

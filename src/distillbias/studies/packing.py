@@ -9,9 +9,11 @@ runs as from any others, on another machine, too; a teacher whose students are s
 its weights are not there.
 """
 
-import json
+import hashlib
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,12 +21,17 @@ import pyarrow.parquet as pq
 from safetensors.numpy import load_file
 from safetensors.numpy import save as serialize
 
+from distillbias.data.files import read_bounded
+from distillbias.data.records import read_json
 from distillbias.errors import InputError
+from distillbias.studies.packed_record import check_record
 from distillbias.studies.run import Run, from_json
 from distillbias.studies.store import ACTIVATIONS, DONE, PREDICTIONS, RECORD, Store, clear_errors, seal, write_whole
 from distillbias.studies.study import Study
 
 PACKED = "packed"
+KEPT = (RECORD, PREDICTIONS, ACTIVATIONS)
+LIMIT = 2**27  # bytes of one packed file; real ones have some 100 kB
 THINNED = 4  # of the sampled examples each fourth keeps its activations
 
 
@@ -81,8 +88,11 @@ def unpack(folder: Path, store: Store) -> tuple[int, int]:
     """Copy packed runs into `store`; runs that are finished there stay. Returns how many were copied and how many
     were there.
 
+    Nothing of a run is written before all of it was read and checked, and only what was read is written.
+
     Raises:
-        InputError: no packed runs in `folder`, or one that is damaged or is not the run that its name says.
+        InputError: no packed runs in `folder`, or one that is damaged, is not the run that its name says, or does not
+            hold what reports read.
     """
     packed = sorted(path.parent for path in (folder / PACKED).glob(f"*/{DONE}"))
     if not packed:
@@ -90,29 +100,52 @@ def unpack(folder: Path, store: Store) -> tuple[int, int]:
     copied = 0
     with store.alone():
         for source in packed:
-            run = _checked(source)
+            run, contents = open_packed(source)
             if store.done(run):
                 continue
             target = store.start(run)
             with clear_errors(store.root):
-                for path in sorted(source.iterdir()):
-                    if path.name != DONE:
-                        shutil.copyfile(path, target / path.name)
+                for name, content in contents.items():
+                    (target / name).write_bytes(content)
             store.finish(run)
             copied += 1
     return copied, len(packed) - copied
 
 
-def _checked(folder: Path) -> Run:
-    """The run of a packed folder, all of whose files are what was written."""
-    try:
-        sums = json.loads((folder / DONE).read_text())
-        run = from_json(json.loads((folder / RECORD).read_text())["run"])
-        damaged = Store.damaged_files(folder, sums)
-    except (ValueError, KeyError, AttributeError, OSError) as error:
-        raise InputError(f"{folder} is no packed run: {error}") from None
+def open_packed(folder: Path) -> tuple[Run, dict[str, bytes]]:
+    """The run of a packed folder and its files, {name: content}, read once and checked as a stranger's.
+
+    Raises:
+        InputError: a link, a name that is no run's, a file too many, too few, too long or changed, or a record that
+            reports could not read.
+    """
+    if folder.is_symlink() or not re.fullmatch("[0-9a-f]{12}", folder.name):
+        raise InputError(f"{folder} is no packed run; its name has 12 hexadecimal digits and it is no link")
+    sums = read_json(_content(folder / DONE), str(folder / DONE))
+    if not isinstance(sums, dict) or set(sums) != set(KEPT):
+        raise InputError(f"{folder} is no packed run; it holds {', '.join(KEPT)}")
+    contents = {name: _content(folder / name) for name in KEPT}
+    damaged = [name for name in KEPT if hashlib.sha256(contents[name]).hexdigest() != sums[name]]
     if damaged:
         raise InputError(f"{', '.join(damaged)} in {folder} is not what was packed; get the folder again")
-    if run.name != folder.name:
-        raise InputError(f"{folder} holds run {run.name}, of this version or of another; it must be called so")
+    facts = read_json(contents[RECORD], str(folder / RECORD))
+    run = _run(facts, folder)
+    check_record(facts, contents, str(folder))
+    return run, contents
+
+
+def _content(path: Path) -> bytes:
+    if path.is_symlink():
+        raise InputError(f"{path} is a link; a packed run holds files only")
+    return read_bounded(path, LIMIT)
+
+
+def _run(facts: Any, folder: Path) -> Run:
+    try:
+        run = from_json(facts["run"])
+        name = run.name
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise InputError(f"{folder} is no packed run: {' '.join(str(error).split())[:200]}") from None
+    if not isinstance(run, Run) or name != folder.name:
+        raise InputError(f"{folder} holds run {name}, of this version or of another; it must be called so")
     return run
