@@ -43,6 +43,7 @@ def test_arbitrary_bytes_are_input_errors(data):
         npy(np.array([{"an": "object"}], dtype=object)),
         header("{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000, 28, 28), }\n"),
         header("{'descr': '|u1', 'fortran_order': False, 'shape': (-1, -8), }\n") + bytes(8),
+        header("{'descr': '|u1', 'fortran_order': False, 'shape': (True,), }\n") + bytes(1),
         header("{'descr': '|V0', 'fortran_order': False, 'shape': (9,), }\n"),
         header("{'descr': '|u1', 'fortran_order': False, 'shape': (" + "(" * 3000 + "\n"),
         npy(np.zeros(9, np.uint8))[:-1],

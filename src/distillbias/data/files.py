@@ -29,7 +29,8 @@ def fits(shape: tuple[int, ...], itemsize: int, held: int) -> bool:
 
     Sides beside a 0 must not be more than NumPy can multiply either.
     """
-    wanted = itemsize > 0 and len(shape) <= AXES and min(shape, default=0) >= 0
+    sides = all(type(side) is int and side >= 0 for side in shape)  # a header may hold (True,), too
+    wanted = itemsize > 0 and len(shape) <= AXES and sides
     return wanted and math.prod(shape) * itemsize == held and math.prod(n or 1 for n in shape) * itemsize < 2**63
 
 
