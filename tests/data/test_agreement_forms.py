@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from distillbias.data import agreement_forms
 from distillbias.data.agreement_forms import is_plural, other_form, other_forms, third_person, verb_pairs
 from distillbias.data.sentences import FACTS, Sentences
 
@@ -62,3 +63,16 @@ def test_pairs_come_from_rows_that_know_both_forms_and_the_most_frequent_wins():
     )
     assert verb_pairs([rows]) == {"fixes": "fix", "lies": "lie", "ends": "end"}
     assert verb_pairs([rows, rows]) == verb_pairs([rows]) and verb_pairs([]) == {}
+
+
+def test_many_forms_are_looked_up_and_not_searched_for(monkeypatch):
+    """20,000 forms against all pairs of one another would be 400 million looks: a hang for a file of 1 MB."""
+    calls = []
+    monkeypatch.setattr(agreement_forms, "_turned", lambda pairs: calls.append(1) or {"v1s": "never", "v1": "told"})
+    forms = [f"v{number}" for number in range(20_000)]
+    found = other_forms(forms, [True] * len(forms))
+    assert len(calls) == 1 and found[:3] == ["v0s", "told", "v2s"]
+
+
+def test_of_several_singular_forms_the_first_counts():
+    assert other_form("ache", True, {"aches": "ache", "acheth": "ache"}) == "aches"

@@ -6,6 +6,7 @@ import io
 import json
 import lzma
 import tempfile
+import warnings
 import zipfile
 from functools import cache
 from pathlib import Path
@@ -68,15 +69,15 @@ VOCABULARY = json.dumps([*SPECIALS, "the", "keys", "[red]", "=1+1", "\ud800", "Ä
 
 def zipped(files: Files, random: Random) -> bytes:
     """A zip archive of `files`, now and then with a member of a nasty name, or the same one twice."""
+    members, method = list(files.items()), random.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
+    if random.random() < 0.2:  # members that want to be elsewhere, or to be two, or to colour the terminal
+        name, data = random.choice(members)
+        members.append((random.choice(("../../evil.npy", "/evil.npy", "a\n[red].npy", "[/].npy", name)), data))
     out = io.BytesIO()
-    with zipfile.ZipFile(
-        out, "w", random.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)), compresslevel=1
-    ) as archive:
-        for name, data in files.items():
+    with zipfile.ZipFile(out, "w", method, compresslevel=1) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a name comes twice
+        for name, data in members:
             archive.writestr(name, data)
-        if random.random() < 0.2:  # members that want to be elsewhere, or to be two, or to colour the terminal
-            name, data = random.choice(list(files.items()))
-            archive.writestr(random.choice(("../../evil.npy", "/evil.npy", "a\n[red].npy", "[/].npy", name)), data)
     return out.getvalue()
 
 

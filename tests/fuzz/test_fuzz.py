@@ -28,7 +28,7 @@ def scratch(tmp_path_factory):
 
 @pytest.mark.parametrize("name", READERS)
 def test_changed_files(name, scratch):
-    @settings(max_examples=25)
+    @settings(max_examples=60)
     @given(st.integers(0, 2**32))
     def check(number):
         outcome = harness.attempt(READERS[name], case(READERS[name], seeds(name), [], Random(number)), scratch)

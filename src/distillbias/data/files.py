@@ -14,8 +14,8 @@ from distillbias.data.catalogue import File
 from distillbias.errors import InputError
 
 GZIP_MAGIC = b"\x1f\x8b"
-ROOM = 2**24  # bytes that any packed file may expand to
-RATIO = 200  # how many times its size a larger one may; of the published sets none expands more than 40 times
+ROOM = 2**23  # bytes that any packed file may expand to
+RATIO = 100  # how many times its size a larger one may; of the published sets none expands more than 40 times
 AXES = 4
 
 

@@ -53,9 +53,10 @@ def read_table(data: bytes, columns: Sequence[str] | None, what: str) -> pa.Tabl
         with pq.ParquetFile(pa.BufferReader(data)) as file:
             about, schema = file.metadata, file.schema_arrow
             groups = [about.row_group(group) for group in range(about.num_row_groups)]
-            values = sum(group.column(leaf).num_values for group in groups for leaf in range(group.num_columns))
+            rows = max(about.num_rows, sum(group.num_rows for group in groups))
+            values = rows * sum(_values(field.type) for field in schema)  # not of the columns' metadata: it may abort
             size, limit = sum(group.total_byte_size for group in groups), expansion_limit(len(data), LIMIT)
-            if max(values, about.num_rows) > MOST_VALUES or size > limit:
+            if values > MOST_VALUES or size > limit:
                 raise ValueError(f"{values:,} values in {size:,} bytes; at most {MOST_VALUES:,} in {limit:,} can be")
             missing = [name for name in columns or () if name not in schema.names]
             if missing:
@@ -66,6 +67,11 @@ def read_table(data: bytes, columns: Sequence[str] | None, what: str) -> pa.Tabl
             table = file.read(columns=None if columns is None else list(columns))
             table.validate(full=True)
     return table
+
+
+def _values(kind: pa.DataType) -> int:
+    """How many values a row has in a column of this type."""
+    return max(1, kind.list_size) * _values(kind.value_type) if pa.types.is_fixed_size_list(kind) else 1
 
 
 def _bounded(kind: pa.DataType) -> bool:

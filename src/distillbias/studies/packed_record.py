@@ -10,14 +10,14 @@ from distillbias.errors import InputError
 from distillbias.studies.store import ACTIVATIONS, PREDICTIONS
 
 NUMBER = (int, float)
-# what reports ask of a record, besides its run; {str: x} is a dictionary of any names
+# what reports ask of a record, besides its run; {str: x} is a dictionary of any names, "x?" may be missing
 SHAPE: dict[str, Any] = {
     "label": str,
     "parameters": int,
     "losses": [NUMBER],
     "train": {"n": int, "origin": str, "fingerprint": str},
     "scores": {str: {str: NUMBER}},
-    "tests": {str: {"n": int, "origin": str, "fingerprint": str, "tags": {str: (str, int)}, "columns": [str]}},
+    "tests": {str: {"n": int, "origin": str, "fingerprint": str, "tags": {str: (str, int)}, "columns?": [str]}},
     "seconds": {"preparing": NUMBER, "training": NUMBER, "evaluating": NUMBER},
     "provenance": {
         **{"commit": str, "device": str, "torch": str, "python": str},
@@ -41,7 +41,7 @@ def check_record(facts: Any, contents: dict[str, bytes], what: str) -> None:
     _check_shape(facts, SHAPE, f"the record of {what}")
     if set(facts["tests"]) != set(facts["scores"]):
         raise InputError(f"the record of {what} has not scores of all its test sets")
-    columns = {column for test in facts["tests"].values() for column in test["columns"]}
+    columns = {column for test in facts["tests"].values() for column in test.get("columns", [])}
     table = read_table(
         contents[PREDICTIONS], ("test", "id", "label", "logits", *sorted(columns)), f"{PREDICTIONS} of {what}"
     )
@@ -57,17 +57,20 @@ def check_record(facts: Any, contents: dict[str, bytes], what: str) -> None:
 
 def _check_shape(value: Any, shape: Any, what: str) -> None:
     if isinstance(shape, dict):
-        wanted = isinstance(value, dict) and all(key in value for key in shape if isinstance(key, str))
-        parts = value.items() if wanted else ()
-        inner = [(part, shape.get(key, shape.get(str))) for key, part in parts if key in shape or str in shape]
+        known = {key: shape[key] for key in shape if isinstance(key, str) and not key.endswith("?")}
+        wanted = isinstance(value, dict) and value.keys() >= known.keys()
+        known |= {key.removesuffix("?"): shape[key] for key in shape if isinstance(key, str)}
+        inner = [(part, known.get(key, shape.get(str)), key) for key, part in value.items()] if wanted else []
     elif isinstance(shape, list):
-        wanted, inner = isinstance(value, list), [(part, shape[0]) for part in value] if isinstance(value, list) else []
+        wanted = isinstance(value, list)
+        inner = [(part, shape[0], place) for place, part in enumerate(value)] if wanted else []
     else:
         wanted, inner = isinstance(value, shape) and not isinstance(value, bool), []
     if not wanted:
         raise InputError(f"{what} lacks a fact that reports need, or has another in its place")
-    for part, inside in inner:
-        _check_shape(part, inside, what)
+    for part, inside, place in inner:
+        if inside is not None:
+            _check_shape(part, inside, f"{what}, {ascii(place)[:40]},")
 
 
 def _check_types(table: pa.Table, columns: set[str], what: str) -> None:
