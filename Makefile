@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test check fuzz format clean
+.PHONY: setup demo test check fuzz torture format clean
 
 setup: .venv/ready
 
@@ -28,6 +28,9 @@ check: setup  ## formatting, lint, types, tests
 
 fuzz: setup  ## 100,000 hostile inputs for every reader: some 10 minutes on one core
 	$(BIN)/python -m tests.fuzz.harness --cases 100000 --seed 0 --out results/reliability/
+
+torture: setup  ## 200 kills of whole studies at random moments: some 30 minutes on two cores
+	$(BIN)/python -m tests.faults.torture --kills 200 --seed 0 --out results/reliability/
 
 format: setup
 	$(BIN)/ruff format .

@@ -24,7 +24,7 @@ from distillbias.models.lstm import LSTMConfig
 from distillbias.models.output import ModelConfig, give_stream
 from distillbias.models.transformer import TransformerConfig
 from distillbias.models.universal_transformer import UniversalTransformerConfig
-from distillbias.studies.execute import build
+from distillbias.studies.lessons import build
 from distillbias.studies.run import Run
 from distillbias.tasks.agreement_classification import AgreementClassification, encoded
 from distillbias.training.batching import ResidentData

@@ -20,7 +20,8 @@ import torch
 from distillbias.evaluation.metrics import accuracy, negative_log_likelihood
 from distillbias.evaluation.predict import predict
 from distillbias.models.cnn import CNNConfig
-from distillbias.studies.execute import build, fit, load_splits
+from distillbias.studies.execute import fit, load_splits
+from distillbias.studies.lessons import build
 from distillbias.studies.run import Run
 from distillbias.studies.vision import LAPTOP_CNN, alone, laptop
 from distillbias.training.objectives import from_labels

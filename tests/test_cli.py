@@ -16,7 +16,7 @@ from distillbias.studies.store import Store
 from distillbias.studies.study import Study
 
 COMMANDS = [("demo",), ("run",), ("report",), ("status",), ("list",), ("evaluate",)]
-COMMANDS += [("pack",), ("unpack",)]
+COMMANDS += [("pack",), ("unpack",), ("verify",)]
 COMMANDS += [("data",), *(("data", sub) for sub in ("list", "get", "import", "verify"))]
 
 
@@ -206,7 +206,7 @@ def test_failures_end_with_one_line_after_the_report(call, small, monkeypatch) -
 
     monkeypatch.setattr(runner, "run_study", lambda *asked: [runner.Failure(tiny.ALONE, "the loss became nan")])
     reported = []
-    monkeypatch.setattr(cli, "report", lambda *asked: reported.append(asked))
+    monkeypatch.setattr(sys.modules["distillbias.cli.main"], "report", lambda *asked: reported.append(asked))
     one_error_line(call("run", "vision"), "1 of 1 runs failed; the report shows the holes")
     assert len(reported) == 1
 

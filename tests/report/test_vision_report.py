@@ -21,7 +21,8 @@ from distillbias.report import writing
 from distillbias.report.catalogue import write_report
 from distillbias.report.figures_style import Saved
 from distillbias.studies.basins import WEIGHTS, line, refresh_batches
-from distillbias.studies.execute import load_model, load_splits
+from distillbias.studies.execute import load_splits
+from distillbias.studies.lessons import load_model
 from distillbias.studies.store import Store
 from distillbias.studies.vision import factor_arm, no_penalty, second
 

@@ -16,7 +16,9 @@ from tests import tiny
 from distillbias.errors import InputError, RunError
 from distillbias.evaluation.metrics import softmax
 from distillbias.evaluation.predict import predict, sample_rows
-from distillbias.studies.execute import STAGES, build, execute, load_model, load_splits
+from distillbias.studies.execute import STAGES, execute, load_splits
+from distillbias.studies.lessons import build, check_knows, load_model
+from distillbias.studies.run import Run
 from distillbias.studies.store import Store
 from distillbias.training.teacher import weights_fingerprint
 
@@ -180,17 +182,60 @@ def test_a_run_whose_very_last_step_diverges_is_a_run_error_too(tmp_path: Path) 
     assert not store.done(once)
 
 
-def test_a_spoilt_signal_is_an_error(tmp_path: Path) -> None:
+def test_a_spoilt_signal_is_said_again(tmp_path: Path) -> None:
     store = tiny.trained(tmp_path, RUN, STUDENT)
     path = store.signal_path(RUN)
-    path.write_bytes(path.read_bytes()[:-100])
+    whole = path.read_bytes()
+    for spoil in (lambda: path.write_bytes(whole[:-100]), path.with_suffix(".sha256").unlink, path.unlink):
+        spoil()
+        again = replace(STUDENT, repeat=1)
+        tiny.trained(tmp_path, again)
+        assert path.read_bytes() == whole and store.sound(path)
+        store.reopen(again)
+
+
+def test_somebody_elses_signal_is_an_error(tmp_path: Path) -> None:
+    """Whole, with its checksum, but of another teacher."""
+    store = tiny.trained(tmp_path, RUN, STUDENT)
+    other = tiny.trained(tmp_path / "other", replace(RUN, trial=1), again_of(1))
+    path, theirs = store.signal_path(RUN), other.signal_path(replace(RUN, trial=1))
+    for suffix in (".safetensors", ".sha256"):
+        path.with_suffix(suffix).write_bytes(theirs.with_suffix(suffix).read_bytes())
     again = replace(STUDENT, repeat=1)
-    with pytest.raises(RunError, match=f"signal in {path.name}.*delete the file and run again"):
+    with pytest.raises(RunError, match=f"signal in {path.name} has fingerprint.*delete the file and run again"):
         execute(again, store, None)
     assert not store.done(again)
-    path.unlink()
-    execute(again, store, None)
-    assert store.done(again)
+
+
+def again_of(trial: int) -> Run:
+    return replace(STUDENT, trial=trial, distillation=replace(STUDENT.distillation, teacher=replace(RUN, trial=trial)))
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_a_teacher_that_knows_nothing_is_refused(tmp_path: Path, mode: str) -> None:
+    """One step at a rate of nothing leaves the initial weights, and those guess."""
+    idle = replace(RUN, recipe=replace(tiny.RECIPE, rate=1e-12))
+    taught = replace(STUDENT, distillation=replace(STUDENT.distillation, teacher=idle, teacher_mode=mode))
+    store = tiny.trained(tmp_path, idle)
+    with pytest.raises(RunError, match=f"its teacher {idle.name} is no better than chance: mean recall .*chance 0.100"):
+        execute(taught, store, None)
+    assert not store.done(taught)
+
+
+def test_knowing_is_more_than_chance_by_hand() -> None:
+    """1,000 examples of each of two classes: chance is .5, one standard error .0112, the limit .5184."""
+    labels = np.repeat([0, 1], 1000)
+    for right, knows in ((518, False), (520, True), (0, False), (1000, True)):
+        answers = np.where(np.tile(np.arange(1000) < right, 2), labels, 1 - labels)
+        logits = np.eye(2, dtype=np.float32)[answers]
+        if knows:
+            check_knows(logits, labels, RUN)
+        else:
+            with pytest.raises(RunError, match="no better than chance"):
+                check_knows(logits, labels, RUN)
+    constant = np.tile(np.float32([1, 0]), (2000, 1))
+    with pytest.raises(RunError, match="mean recall 0.500"):
+        check_knows(constant[:1100], labels[:1100], RUN)  # right in 91 % of cases, and knows nothing
 
 
 def test_a_control_is_recorded_and_its_student_hears_nothing_of_the_teacher(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests import tiny
 
 from distillbias.errors import InputError
 from distillbias.evaluation.metrics import softmax
-from distillbias.studies.execute import load_model
+from distillbias.studies.lessons import load_model
 from distillbias.studies.packing import PACKED, THINNED, pack, unpack
 from distillbias.studies.runner import missing
 from distillbias.studies.store import Store

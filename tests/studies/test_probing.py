@@ -11,7 +11,8 @@ from tests import tiny, words
 from distillbias.evaluation import probes, sentence_probes
 from distillbias.evaluation.predict import sample_rows
 from distillbias.studies import probing
-from distillbias.studies.execute import load_model, load_splits
+from distillbias.studies.execute import load_splits
+from distillbias.studies.lessons import load_model
 from distillbias.studies.run import Run
 from distillbias.studies.store import Store
 

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 from tests import language, tiny
 
+from distillbias.studies.executor import Event
 from distillbias.studies.progress import WORDS, Watcher, duration, status_table, work
 from distillbias.studies.run import Distillation
-from distillbias.studies.runner import Event
 from distillbias.studies.store import Store, write_json
 from distillbias.studies.study import Study
 

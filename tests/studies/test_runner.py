@@ -8,8 +8,10 @@ import pytest
 from tests import tiny
 
 from distillbias.errors import InputError
+from distillbias.studies.executor import Event
+from distillbias.studies.processes import ALLOCATOR
 from distillbias.studies.run import Distillation
-from distillbias.studies.runner import ALLOCATOR, Event, check_device, run_study
+from distillbias.studies.runner import check_device, run_study
 from distillbias.studies.store import Store
 from distillbias.studies.study import Study
 from distillbias.tasks.vision import Vision

@@ -9,7 +9,7 @@ from distillbias.errors import InputError
 from distillbias.models.cnn import CNNConfig
 from distillbias.models.mlp import MLPConfig
 from distillbias.studies.catalogue import SCALES, find_study
-from distillbias.studies.execute import build
+from distillbias.studies.lessons import build
 from distillbias.studies.study import Study
 from distillbias.studies.vision import DISTILLED, FACTORS, INDEPENDENT, factor_arm, no_penalty, second
 from distillbias.tasks.vision import Vision

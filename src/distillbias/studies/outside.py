@@ -10,7 +10,8 @@ from rich.text import Text
 from distillbias.data.text import printable
 from distillbias.errors import InputError
 from distillbias.evaluation.predict import predict
-from distillbias.studies.execute import language_scores, load_model, scores
+from distillbias.studies.execute import language_scores, scores
+from distillbias.studies.lessons import load_model
 from distillbias.studies.store import Store
 from distillbias.tasks.task import Examples
 

@@ -17,7 +17,8 @@ from torch import nn
 from distillbias.data.vocabulary import Vocabulary
 from distillbias.evaluation import probes, sentence_probes
 from distillbias.evaluation.predict import sample_rows
-from distillbias.studies.execute import load_model, load_splits
+from distillbias.studies.execute import load_splits
+from distillbias.studies.lessons import load_model
 from distillbias.studies.run import Run
 from distillbias.studies.store import Store, write_json
 from distillbias.tasks.agreement import Agreement

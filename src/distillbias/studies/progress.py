@@ -11,13 +11,16 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
+from distillbias.data.text import printable
 from distillbias.models.output import Factored, ModelConfig, fresh
-from distillbias.studies.runner import Event
+from distillbias.studies.executor import Event
+from distillbias.studies.run import Run
 from distillbias.studies.store import Store
 from distillbias.studies.study import Study
 from distillbias.tasks.task import Spec
 
 WORDS = 10  # of a typical example
+Kind = tuple[ModelConfig, ModelConfig | None]
 
 
 def lstm_work(x: torch.Size, of_input: torch.Size, of_state: torch.Size, *rest: object, **named: object) -> int:
@@ -31,8 +34,8 @@ LSTM_WORK = {torch.ops.aten.mkldnn_rnn_layer: lstm_work}  # the counter knows no
 class Watcher:
     """Follows a study while it runs: trials done, epochs of what is running, time left.
 
-    Time left = the epochs still to do, each at the mean seconds an epoch of its model took so far, over the workers.
-    A model that has not been seen yet is guessed from the others by its arithmetic.
+    Time left = the epochs still to do, each at the mean seconds an epoch of its kind took so far, over the workers.
+    A kind that has not been seen yet is guessed from the others by its arithmetic.
     """
 
     def __init__(self, study: Study, store: Store, workers: int, console: Console):
@@ -40,7 +43,7 @@ class Watcher:
         self.left = {run.name: run for run in study.runs if not store.done(run)}
         self.total = len(study.runs)
         self.epochs_left = {name: run.recipe.epochs for name, run in self.left.items()}
-        self.pace: dict[ModelConfig, list[float]] = defaultdict(list)  # seconds an epoch, at each epoch so far
+        self.pace: dict[Kind, list[float]] = defaultdict(list)  # seconds an epoch, at each epoch so far
         self.bars: dict[str, TaskID] = {}
         self.began = time.monotonic()
         self.display = Progress(
@@ -65,7 +68,9 @@ class Watcher:
         self.display.stop()
 
     def __call__(self, event: Event) -> None:
-        {"started": self._started, "epoch": self._epoch, "done": self._ended, "failed": self._ended}[event.kind](event)
+        heard = {"started": self._started, "epoch": self._epoch, "done": self._ended, "failed": self._ended}
+        heard |= {"lost": self._left, "left": self._left, "leaving": self._leaving}
+        heard[event.kind](event)
 
     def _started(self, event: Event) -> None:
         run = event.run
@@ -74,7 +79,7 @@ class Watcher:
     def _epoch(self, event: Event) -> None:
         said = event.said
         self.epochs_left[event.run.name] = said["epochs"] - said["epoch"]
-        self.pace[event.run.model].append(said["seconds"] / said["epoch"])
+        self.pace[kind(event.run)].append(said["seconds"] / said["epoch"])
         self.display.update(self.bars[event.run.name], completed=said["epoch"], note=f"loss {said['loss']:.4f}")
         self.display.update(self.overall, note=self._time_left())
 
@@ -86,23 +91,46 @@ class Watcher:
         done = self.total - len(self.left)
         self.display.update(self.overall, completed=done, note=self._time_left())
         if event.kind == "failed":
-            self.console.print(
-                f"[red]failed[/red] {event.run.label}: {event.said['why']}", soft_wrap=True, highlight=False
-            )
+            self._say(printable(f"failed {event.run.label}: {event.said['why']}"), "red")
         elif not self.console.is_terminal:
             elapsed = time.monotonic() - self.began
             told = f"{done}/{self.total} runs  {event.run.label}  {duration(elapsed)}  {self._time_left()}"
-            self.console.print(told, soft_wrap=True, highlight=False)
+            self._say(told)
+
+    def _left(self, event: Event) -> None:
+        """Lost with its worker, or asked to leave: either way it is to be gone on with."""
+        if event.run.name in self.bars:
+            self.display.remove_task(self.bars.pop(event.run.name))
+        if event.kind == "lost":
+            self._say(f"lost {event.run.label}: {event.said['why']}; it goes on from its last checkpoint", "yellow")
+
+    def _leaving(self, event: Event) -> None:
+        self._say(f"stopping {event.run.label}: it writes a checkpoint; Ctrl-C again ends it at once")
+
+    def _say(self, line: str, style: str = "") -> None:
+        self.console.print(line, style=style, soft_wrap=True, highlight=False, markup=False)
 
     def _time_left(self) -> str:
         if not self.pace:
             return ""
-        known = {model: sum(paces) / len(paces) for model, paces in self.pace.items()}
+        known = {each: sum(paces) / len(paces) for each, paces in self.pace.items()}
         runs = [(self.left[name], epochs) for name, epochs in self.epochs_left.items()]
         spec = next(iter(self.left.values())).task.spec if self.left else None
-        rate = sum(known.values()) / sum(work(model, spec) for model in known) if spec else 0.0
-        seconds = sum(epochs * known.get(run.model, rate * work(run.model, run.task.spec)) for run, epochs in runs)
+        rate = sum(known.values()) / sum(step_work(each, spec) for each in known) if spec else 0.0
+        seconds = sum(epochs * known.get(kind(run), rate * step_work(kind(run), run.task.spec)) for run, epochs in runs)
         return f"about {duration(seconds / min(self.workers, max(1, len(runs))))} left"
+
+
+def kind(run: Run) -> Kind:
+    """What decides how long a step takes: the model, and the teacher if it is asked at every step."""
+    lesson = run.distillation
+    return run.model, lesson.teacher.model if lesson and lesson.teacher_mode == "train" else None
+
+
+def step_work(each: Kind, spec: Spec) -> int:
+    """Operations of one example in training: forward once, backward twice that, and a live teacher's forward."""
+    model, teacher = each
+    return 3 * work(model, spec) + (work(teacher, spec) if teacher else 0)
 
 
 @cache

@@ -1,40 +1,25 @@
 """All runs of a study: what is done stays, what is missing is trained, a student when its teacher is done."""
 
-import multiprocessing
-import os
 import signal
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty
-from typing import Any
 
-from distillbias.errors import InputError, RunError
+from distillbias.errors import InputError
+from distillbias.studies.checkpoints import EVERY
+from distillbias.studies.executor import Event, Executor, Watch
+from distillbias.studies.processes import Processes
 from distillbias.studies.run import Run
-from distillbias.studies.store import Store, write_json
+from distillbias.studies.store import Store
 from distillbias.studies.study import Study
+from distillbias.studies.worker import Place
 
-# One thread a worker: two of them beat one with two threads on two cores, and since sums depend on the number of
-# threads in their last bits, a run's result does not depend on the number of workers.
-THREADS = 1
-# Large blocks stay with the process: without this, first-touch page faults take up to 40 % of a training step.
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "8589934592"}
-
-
-@dataclass(frozen=True)
-class Event:
-    """What a run said: `started`, `epoch` (with epoch, epochs, loss, seconds), `done`, `failed` (with why)."""
-
-    run: Run
-    kind: str
-    said: dict[str, Any] = field(default_factory=dict)
-
-
-Watch = Callable[[Event], None]
+TRIES = 3  # of a run whose worker dies: more often it is the run
+GRACE = 30.0  # seconds that runs have to write a checkpoint after Ctrl-C
 
 
 @dataclass(frozen=True)
@@ -50,16 +35,28 @@ def run_study(
     device: str = "cpu",
     workers: int = 2,
     watch: Watch = lambda event: None,
+    every: float = EVERY,
+    executor: Executor | None = None,
 ) -> list[Failure]:
-    """Train what is missing. A run that fails takes its students with it, the others go on."""
+    """Train what is missing. A run that fails takes its students with it, the others go on.
+
+    A finished run whose files are damaged is trained again; one whose worker died goes on from its checkpoint, written
+    each `every` seconds. On Ctrl-C, SIGTERM or SIGHUP the runs in training write one, then KeyboardInterrupt is raised.
+    `executor` None: `workers` processes of this machine.
+    """
     if workers < 1:
         raise InputError(f"{workers} workers; at least 1 is needed")
-    todo = missing(study, store)
-    if not todo:
+    hurt = damaged(study, store)
+    if not hurt and not missing(study, store):
         return []
-    todo[0].task.load(data)  # data that is missing or damaged is one clear line before anything starts
     with store.alone():
-        return _Pool(store, data, device, min(workers, len(todo)), watch).train(todo)
+        store.sweep()
+        for run in hurt:
+            store.reopen(run)
+        todo = missing(study, store)
+        todo[0].task.load(data)  # data that is missing or damaged is one clear line before anything starts
+        place = Place(store.root, data, device, every=every)
+        return _train(todo, store, executor or Processes(place, min(workers, len(todo))), watch)
 
 
 def missing(study: Study, store: Store) -> list[Run]:
@@ -69,115 +66,112 @@ def missing(study: Study, store: Store) -> list[Run]:
     return [run for run in study.runs if not store.done(run) or run.name in needed]
 
 
-class _Pool:
-    """Worker processes, and the events they send."""
+def damaged(study: Study, store: Store) -> list[Run]:
+    """Finished runs whose files are not what was written. Reads them all."""
+    return [run for run in study.runs if store.done(run) and store.damaged(run)]
 
-    def __init__(self, store: Store, data: Path | None, device: str, workers: int, watch: Watch):
-        self.store, self.data, self.device, self.workers, self.watch = store, data, device, workers, watch
-        context = multiprocessing.get_context("spawn")
-        self.events = context.Queue()
-        os.environ |= {name: os.environ.get(name, value) for name, value in ALLOCATOR.items()}
-        self.executor = ProcessPoolExecutor(workers, context, _start_worker, (self.events, os.getpid(), THREADS))
 
-    def train(self, todo: list[Run]) -> list[Failure]:
-        failures: list[Failure] = []
-        running: dict[Future, Run] = {}
+def _train(todo: list[Run], store: Store, executor: Executor, watch: Watch) -> list[Failure]:
+    failures: list[Failure] = []
+    running: dict[str, Run] = {}
+    losses: Counter[str] = Counter()
+
+    def fail(run: Run, why: str) -> None:
+        failures.append(Failure(run, why))
+        watch(Event(run, "failed", {"why": why}))
+
+    with _asked_to_stop() as asked:
         try:
             while todo or running:
-                todo = self._drop_orphans(todo, failures)
-                self._submit_ready(todo, running)
-                for future in wait(running, timeout=0.2, return_when=FIRST_COMPLETED).done:
-                    self._finish(running[future], future, failures)
-                    del running[future]
-                self._pass_on(running)
-            self.executor.shutdown()
-        except BrokenProcessPool:
-            self._stop()
-            labels = ", ".join(run.label for run in running.values())
-            raise InputError(f"a worker died while training {labels}; run the same command again") from None
-        except BaseException:
-            self._stop()
+                if asked:
+                    raise KeyboardInterrupt
+                todo = _without_orphans(todo, failures, fail)
+                while len(running) < executor.slots and (ready := _ready(todo, store)):
+                    todo.remove(ready)
+                    running[ready.name] = ready
+                    executor.submit(ready)
+                    watch(Event(ready, "started"))
+                for event in executor.events(0.2):
+                    run = event.run
+                    if event.kind == "epoch":
+                        watch(event)
+                        continue
+                    del running[run.name]
+                    if event.kind == "stop":
+                        raise InputError(event.said["why"])
+                    if event.kind == "done":
+                        watch(event)
+                    elif event.kind == "failed":
+                        fail(run, event.said["why"])
+                    else:  # lost, or asked to leave by somebody else than us
+                        losses[run.name] += 1
+                        why = event.said.get("why", "its worker was asked to leave")
+                        if losses[run.name] < TRIES:
+                            todo.insert(0, run)
+                            watch(Event(run, "lost", {"why": why}))
+                        else:
+                            fail(run, f"{why}, {TRIES} times")
+        except KeyboardInterrupt:
+            _leave(executor, running, watch)
             raise
-        return failures
-
-    def _submit_ready(self, todo: list[Run], running: dict[Future, Run]) -> None:
-        while len(running) < self.workers:
-            ready = next((run for run in todo if run.teacher is None or self.store.has_weights(run.teacher)), None)
-            if ready is None:
-                return
-            todo.remove(ready)
-            running[self.executor.submit(_work, ready, self.store.root, self.data, self.device)] = ready
-            self.watch(Event(ready, "started"))
-
-    def _drop_orphans(self, todo: list[Run], failures: list[Failure]) -> list[Run]:
-        """Students of a teacher that failed."""
-        failed = {failure.run.name for failure in failures}
-        for run in todo:
-            if run.teacher and run.teacher.name in failed:
-                failures.append(Failure(run, f"its teacher {run.teacher.name} failed"))
-                self.watch(Event(run, "failed", {"why": failures[-1].why}))
-        return [run for run in todo if not (run.teacher and run.teacher.name in failed)]
-
-    def _finish(self, run: Run, future: Future, failures: list[Failure]) -> None:
-        try:
-            future.result()
-            self.watch(Event(run, "done"))
-        except RunError as error:
-            failures.append(Failure(run, str(error)))
-            self.watch(Event(run, "failed", {"why": str(error)}))
-
-    def _pass_on(self, running: dict[Future, Run]) -> None:
-        by_name = {run.name: run for run in running.values()}
-        while True:
-            try:
-                name, said = self.events.get_nowait()
-            except Empty:
-                return
-            if name in by_name:
-                self.watch(Event(by_name[name], "epoch", said))
-
-    def _stop(self) -> None:
-        """End the workers at once: what they had not finished is trained again next time."""
-        processes = list((self.executor._processes or {}).values())
-        self.executor.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.terminate()
-            process.join(timeout=10)
+        finally:
+            executor.close()
+    return failures
 
 
-_events: Any = None
+def _ready(todo: list[Run], store: Store) -> Run | None:
+    """The first run whose teacher is done."""
+    return next((run for run in todo if run.teacher is None or store.has_weights(run.teacher)), None)
 
 
-def _start_worker(events: Any, parent: int, threads: int) -> None:
-    global _events
-    _events = events
-    import torch
-
-    from distillbias.studies.execute import commit
-
-    torch.set_num_threads(threads)
-    commit()  # read now: the files may change while this process goes on with what it has loaded
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
-
-
-def _leave_with(parent: int) -> None:
-    """A worker whose parent was killed would train on alone."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+def _without_orphans(todo: list[Run], failures: list[Failure], fail: Callable[[Run, str], None]) -> list[Run]:
+    """What is left without the students of a teacher that failed."""
+    failed = {failure.run.name for failure in failures}
+    left = []
+    for run in todo:
+        if run.teacher and run.teacher.name in failed:
+            fail(run, f"its teacher {run.teacher.name} failed")
+            failed.add(run.name)
+        else:
+            left.append(run)
+    return left
 
 
-def _work(run: Run, root: Path, data: Path | None, device: str) -> None:
-    from distillbias.studies.execute import execute
+def _leave(executor: Executor, running: dict[str, Run], watch: Watch) -> None:
+    """Give the runs in training time for a checkpoint; a second Ctrl-C takes it away."""
+    for run in running.values():
+        watch(Event(run, "leaving"))
+    executor.leave()
+    until = time.monotonic() + GRACE
+    while running and time.monotonic() < until:
+        for event in executor.events(0.2):
+            if event.kind != "epoch":
+                running.pop(event.run.name, None)
+            if event.kind in ("done", "left"):
+                watch(event)
 
-    store = Store(root)
 
-    def report(said: dict[str, Any]) -> None:
-        write_json(store.folder(run) / "progress.json", said | {"at": time.time()})
-        _events.put((run.name, said))
+@contextmanager
+def _asked_to_stop() -> Iterator[list[int]]:
+    """The signals that asked to: Ctrl-C, SIGTERM and SIGHUP, where nobody else handles them. A second one is
+    KeyboardInterrupt at once; the first is none, because it could come in the middle of a message."""
+    asked: list[int] = []
 
-    execute(run, store, data, device, report)
+    def handle(number: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    main = threading.current_thread() is threading.main_thread()
+    usual = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if main}
+    ours = [each for each, how in usual.items() if how in (signal.SIG_DFL, signal.default_int_handler)]
+    try:
+        for each in ours:
+            signal.signal(each, handle)
+        yield asked
+    finally:
+        for each in ours:
+            signal.signal(each, usual[each])
 
 
 def check_device(device: str) -> None:

@@ -5,8 +5,10 @@ STORE/runs/<run>/record.json           the run, its scores, losses, seconds, pro
                  activations.safetensors  penultimate activations of the fixed sample, and along training
                  weights.safetensors   final weights
                  vocabulary.json       the word of each id, for tasks with words
+                 log.txt               what happened, with times; no part of the result
                  done                  {file: sha256}; a folder without it is unfinished
-STORE/signals/<teacher>-<mode>.safetensors
+                 checkpoint-<steps>    of an unfinished run: where it goes on from
+STORE/signals/<teacher>-<mode>.safetensors, and its .sha256
 STORE/reports/<study>-<scale>/
 """
 
@@ -28,6 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import load_file
 
+from distillbias.data.records import read_json
 from distillbias.errors import InputError
 from distillbias.studies.run import Run, from_json
 from distillbias.tasks.task import Examples
@@ -39,6 +42,8 @@ ACTIVATIONS = "activations.safetensors"
 WEIGHTS = "weights.safetensors"
 RUNNING = ".running.lock"
 VOCABULARY = "vocabulary.json"
+CHECKPOINT = "checkpoint-"
+LOG = "log.txt"
 
 
 @contextmanager
@@ -90,7 +95,7 @@ class Record:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        return json.loads((self.folder / RECORD).read_text())
+        return read_json((self.folder / RECORD).read_bytes(), str(self.folder / RECORD))
 
     @cached_property
     def run(self) -> Run:
@@ -164,17 +169,27 @@ class Store:
         return Record(found[0])
 
     def start(self, run: Run) -> Path:
-        """An empty folder for a run; whatever an unfinished try left is gone."""
+        """A folder for a run; of what an unfinished try left only its checkpoints and its log stay."""
         folder = self.folder(run)
         with clear_errors(self.root):
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
+            folder.mkdir(exist_ok=True)
+            (folder / DONE).unlink(missing_ok=True)  # first: a run that is being wiped is not done
+            for path in folder.iterdir():
+                if path.name != LOG and not path.name.startswith(CHECKPOINT):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
         return folder
 
     def finish(self, run: Run) -> None:
-        """Mark a run as done: the last thing written."""
-        (self.folder(run) / "progress.json").unlink(missing_ok=True)
-        seal(self.folder(run))
+        """Mark a run as done: the last thing written. Its checkpoints go after it."""
+        folder = self.folder(run)
+        (folder / "progress.json").unlink(missing_ok=True)
+        seal(folder)
+        for path in folder.glob(f"{CHECKPOINT}*"):
+            path.unlink()
+
+    def reopen(self, run: Run) -> None:
+        """Mark a finished run as unfinished, to be trained again."""
+        (self.folder(run) / DONE).unlink(missing_ok=True)
 
     def has_weights(self, run: Run) -> bool:
         """False for a finished run that came without them (`studies.packing`)."""
@@ -183,7 +198,12 @@ class Store:
     def damaged(self, run: Run) -> list[str]:
         """Files of a finished run that are missing or are not what was written."""
         folder = self.folder(run)
-        return self.damaged_files(folder, json.loads((folder / DONE).read_text()))
+        try:
+            sums = read_json((folder / DONE).read_bytes(), DONE)
+        except (InputError, OSError):
+            return [DONE]
+        named = isinstance(sums, dict) and RECORD in sums and all(Path(name).name == name for name in sums)
+        return self.damaged_files(folder, sums) if named else [DONE]
 
     @staticmethod
     def damaged_files(folder: Path, sums: dict[str, str]) -> list[str]:
@@ -199,6 +219,26 @@ class Store:
 
     def signal_path(self, teacher: Run, state: str = "eval") -> Path:
         return self.root / "signals" / f"{teacher.name}-{state}.safetensors"
+
+    def write_signal(self, path: Path, write: Callable[[Path], Any]) -> None:
+        """Write a signal whole, and beside it its checksum."""
+        write_whole(path, write)
+        digest = checksum(path)
+        write_whole(path.with_suffix(".sha256"), lambda part: part.write_text(digest))
+
+    def sound(self, path: Path) -> bool:
+        """Whether a signal is there and is what was written."""
+        try:
+            return checksum(path) == path.with_suffix(".sha256").read_text()
+        except (OSError, ValueError):
+            return False
+
+    def sweep(self) -> None:
+        """Remove what killed processes left half-written; only for the one command that trains here."""
+        for part in (*self.root.glob("*/.*.*"), *self.root.glob("runs/*/.*.*")):
+            pid = part.name.rpartition(".")[2]
+            if pid.isdigit() and not _alive(int(pid)):
+                part.unlink(missing_ok=True)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -241,13 +281,29 @@ class Store:
 
 
 def seal(folder: Path) -> None:
-    """Mark a run's folder as whole: the checksum of every file in it, written last."""
-    sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
-    write_json(folder / DONE, sums)
+    """Mark a run's folder as whole: the checksum of every file of its result, written last."""
+    kept = [path for path in sorted(folder.iterdir()) if path.name != LOG and not path.name.startswith(CHECKPOINT)]
+    write_json(folder / DONE, {path.name: checksum(path) for path in kept})
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, read piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _same(path: Path, digest: str) -> bool:
-    return path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
+    return path.is_file() and checksum(path) == digest
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def write_predictions(path: Path, tests: dict[str, Examples], logits: dict[str, np.ndarray]) -> None:

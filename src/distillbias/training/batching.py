@@ -43,15 +43,21 @@ class ResidentData:
             inputs = self.inputs[here, : int(self.lengths[rows].max())].long()
         return Batch(inputs, self.labels[here], signal(here, inputs) if signal else None)
 
-    def batches(self, epochs: int, batch: int, order: Order, signal: Signal | None = None) -> Iterator[Batch]:
+    def batches(
+        self, epochs: int, batch: int, order: Order, signal: Signal | None = None, start: int = 0
+    ) -> Iterator[Batch]:
         """Every epoch in a fresh full shuffle (T27) from its own stream, so that the number of epochs changes
-        no earlier one; what a last full batch leaves over is left out of that epoch, other rows each time."""
-        for epoch in range(epochs):
+        no earlier one; what a last full batch leaves over is left out of that epoch, other rows each time.
+
+        The first `start` batches are left out, and their teacher is not asked.
+        """
+        first, skipped = divmod(start, max(1, len(self) // batch))
+        for epoch in range(first, epochs):
             generator = order(epoch)
             rows = torch.randperm(len(self), generator=generator)
             rows = rows[: len(self) // batch * batch]
             parts = rows.view(-1, batch) if self.lengths is None else self._bucketed(rows, batch, generator)
-            for part in parts:
+            for part in parts[skipped if epoch == first else 0 :]:
                 yield self.rows(part, signal)
 
     def _bucketed(self, rows: Tensor, batch: int, generator: torch.Generator) -> Tensor:

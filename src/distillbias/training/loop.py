@@ -16,18 +16,25 @@ class Step(NamedTuple):
 
 
 def train(
-    model: nn.Module, objective: Objective, batches: Iterable[Batch], recipe: Recipe, total: int
+    model: nn.Module,
+    objective: Objective,
+    batches: Iterable[Batch],
+    recipe: Recipe,
+    total: int,
+    optimizer: torch.optim.Optimizer | None = None,
+    start: int = 0,
 ) -> Iterator[Step]:
     """Yield after each update; stop when `batches` stops. `total` steps stretch the schedule.
 
+    A training that goes on gives its `optimizer` and the steps that it has done, and the batches that follow them.
     Nothing here waits for the device: the caller reads losses when it wants to, checks that they are
     finite, saves, logs and evaluates.
     """
     device = next(model.parameters()).device.type
-    optimizer = make_optimizer(model, recipe)
+    optimizer = optimizer or make_optimizer(model, recipe)
     parameters, matrices = list(model.parameters()), weight_matrices(model)
     l1, l2 = recipe.l1 * objective.penalty_scale, recipe.l2 * objective.penalty_scale
-    for step, batch in enumerate(batches):
+    for step, batch in enumerate(batches, start):
         model.train()  # the caller may have evaluated in between
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate * recipe.schedule.factor(step, total)

@@ -6,6 +6,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from distillbias.cli import data as data_commands
+from distillbias.cli.options import (
+    STORE,
+    Data,
+    Device,
+    Epochs,
+    Out,
+    Scale,
+    SkipBad,
+    StoreAt,
+    StudyName,
+    Trials,
+    Workers,
+)
+from distillbias.data.text import printable
 from distillbias.errors import InputError, RunError
 
 if TYPE_CHECKING:
@@ -20,20 +35,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-data_app = typer.Typer(help="Data sets: where they are, how to get them.\n\nExample: distillbias data list")
-app.add_typer(data_app, name="data", no_args_is_help=True)
+app.add_typer(data_commands.app, name="data", no_args_is_help=True)
 
-StudyName = Annotated[str, typer.Argument(help="The study; `distillbias list` names them.")]
-Scale = Annotated[str, typer.Option(help="demo (minutes, embedded data), laptop (hours) or paper (one GPU).")]
-Trials = Annotated[int | None, typer.Option(help="Repetitions, each with its own seeds and teachers.")]
-Epochs = Annotated[int | None, typer.Option(help="Another length for every run: a quick look, not a result.")]
-Data = Annotated[Path | None, typer.Option(help="Where data sets live [default: $DISTILLBIAS_DATA or the cache].")]
-StoreAt = Annotated[Path, typer.Option(envvar="DISTILLBIAS_STORE", help="Where runs and reports are kept.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, or cuda:1.")]
-Workers = Annotated[int, typer.Option(help="Runs at once.")]
-Out = Annotated[Path | None, typer.Option(help="Folder of the report [default: STORE/reports/STUDY-SCALE].")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out and list them, instead of stopping.")]
-STORE = Path("store")
 DEMO = ("vision", "agreement")
 
 
@@ -70,11 +73,18 @@ def run(
     workers: Workers = 2,
     store: StoreAt = STORE,
     out: Out = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what there is to do, how long and how big.")
+    ] = False,
 ) -> None:
-    """Train what is missing of a study, then report. Starting again goes on where it stopped.
+    """Train what is missing or damaged of a study, then report. Starting again goes on where it stopped, in the middle
+    of a run, too: Ctrl-C once lets runs write a checkpoint, twice ends them at once.
 
     Example: distillbias run vision --scale laptop --data ~/data
     """
+    if dry_run:
+        _plan(study, scale, trials, epochs, data, device, workers, store)
+        return
     failed = _train(study, scale, trials, epochs, data, device, workers, store)
     report(study, scale, trials, epochs, data, store, out)
     _check_failed(failed)
@@ -103,6 +113,32 @@ def _train(
     with Watcher(declared, kept, workers, Console()) as watcher:
         failures = run_study(declared, kept, data, device, workers, watcher)
     return [f"{len(failures)} of {len(declared.runs)} runs failed"] if failures else []
+
+
+def _plan(
+    study: str,
+    scale: str,
+    trials: int | None,
+    epochs: int | None,
+    data: Path | None,
+    device: str,
+    workers: int,
+    store: Path,
+) -> None:
+    from rich.console import Console
+
+    from distillbias.studies.catalogue import find_study
+    from distillbias.studies.plan import plan, plan_table
+    from distillbias.studies.runner import check_device
+    from distillbias.studies.store import Store
+
+    declared, kept, console = find_study(study, scale, trials, epochs), Store(store), Console()
+    check_device(device)
+    with console.status("timing a few steps of what has not been trained here yet"):
+        planned = plan(declared, kept, data, device)
+    table, summary = plan_table(declared, kept, planned, workers)
+    console.print(table)
+    console.print(summary, soft_wrap=True, highlight=False)
 
 
 def _check_failed(failed: list[str]) -> None:
@@ -139,7 +175,7 @@ def report(
 def _print_report(written: "Written", console: "Console") -> None:
     for headline in written.headlines:
         console.print(headline)
-    console.print(f"report: {written.page}", soft_wrap=True, highlight=False)
+    console.print(f"report: {written.page}", soft_wrap=True, highlight=False, markup=False)
 
 
 @app.command()
@@ -195,6 +231,30 @@ def status(
     Console().print(status_table(find_study(study, scale, trials, epochs), Store(store)))
 
 
+@app.command()
+def verify(
+    study: StudyName, scale: Scale = "demo", trials: Trials = None, epochs: Epochs = None, store: StoreAt = STORE
+) -> None:
+    """Read every file of a study's finished runs and name those that are missing or damaged; `run` mends them.
+
+    Example: distillbias verify vision --scale laptop
+    """
+    from distillbias.studies.catalogue import find_study
+    from distillbias.studies.store import Store
+    from distillbias.studies.verify import verify
+
+    declared = find_study(study, scale, trials, epochs)
+    found = verify(declared, Store(store))
+    for note in found.notes:
+        typer.echo(f"note: {note.file} {note.what}")
+    for damage in found.damage:
+        typer.echo(f"damaged: {damage.file} {damage.what}")
+    sums = f"{found.runs} of {len(declared.runs)} runs are finished, {found.files} files"
+    if found.damage:
+        raise RunError(f"{sums}, {len(found.damage)} damaged or missing; `distillbias run {study}` mends them")
+    typer.echo(f"{sums}, all as they were written")
+
+
 @app.command(name="list")
 def list_() -> None:
     """Studies, models and tasks.
@@ -242,79 +302,7 @@ def evaluate(
 
 def _list_skipped(lines: Sequence[str]) -> None:
     for line in lines:
-        typer.echo(f"left out: {line}", err=True)
-
-
-@data_app.command("list")
-def data_list(data: Data = None) -> None:
-    """The data sets, and which of them are here.
-
-    Example: distillbias data list
-    """
-    from distillbias.data import agreement
-    from distillbias.data.cache import available, home
-
-    place = home(data)
-    typer.echo(f"data sets in {place}")
-    for entry in available(place):
-        state = (
-            "complete" if entry.complete else (f"partial: {', '.join(entry.present)}" if entry.present else "not here")
-        )
-        typer.echo(f"  {entry.data_set.name}: {entry.data_set.description} [{state}]")
-    sets = ", ".join(agreement.available(place)) or "not here"
-    typer.echo(f"  agreement: English sentences for subject-verb agreement [{sets}]")
-
-
-@data_app.command("get")
-def data_get(name: Annotated[str, typer.Argument(help="mnist or mnist_c")], data: Data = None) -> None:
-    """Download a data set from its public mirrors and verify it.
-
-    Example: distillbias data get mnist
-    """
-    from distillbias.data.cache import download, home
-
-    def progress(file: str, read: int, total: int) -> None:
-        typer.echo(f"\r{file}: {read / 1e6:.1f} of {total / 1e6:.1f} MB", nl=read == total)
-
-    place = home(data)
-    download(name, place, progress=progress)
-    typer.echo(f"{name} is in {place}")
-
-
-@data_app.command("import")
-def data_import(
-    name: Annotated[str, typer.Argument(help="mnist, mnist_c or agreement")],
-    folder: Annotated[Path, typer.Argument(help="Where the files are.")],
-    data: Data = None,
-    skip_bad: SkipBad = False,
-) -> None:
-    """Verify files you have and copy them to where data sets live.
-
-    Agreement data are recognised by their content, plain or as .xz or .gz: the authors' whole table
-    (agr_50_mostcommon_10K.tsv), the simple release (numpred.*), tables of sentences with subject and verb positions,
-    X.text with X.gold, tables from treebanks, BLiMP, Marvin & Linzen, Lakretz.
-
-    Example: distillbias data import mnist ~/Downloads/mnist
-    """
-    from distillbias.data.cache import home, import_folder
-
-    for path in import_folder(name, folder, home(data), skip_bad):
-        typer.echo(path)
-
-
-@data_app.command("verify")
-def data_verify(name: Annotated[str, typer.Argument(help="mnist, mnist_c or agreement")], data: Data = None) -> None:
-    """Check every file of a data set against what it must hold.
-
-    Example: distillbias data verify mnist
-    """
-    from distillbias.data.cache import home, verify
-
-    states = verify(name, home(data))
-    for status in states:
-        typer.echo(f"{status.state:8} {status.file}: {status.reason}")
-    if any(status.state != "ok" for status in states):
-        raise typer.Exit(1)
+        typer.echo(f"left out: {printable(line)}", err=True)
 
 
 def main() -> None:
@@ -322,7 +310,7 @@ def main() -> None:
     try:
         app()
     except (InputError, RunError) as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {printable(str(error))}", err=True)
         raise SystemExit(1) from None
     except SystemExit as ended:
         if ended.code == 130:  # what typer makes of Ctrl-C

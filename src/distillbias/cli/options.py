@@ -1,0 +1,18 @@
+"""What several commands ask for."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+StudyName = Annotated[str, typer.Argument(help="The study; `distillbias list` names them.")]
+Scale = Annotated[str, typer.Option(help="demo (minutes, embedded data), laptop (hours) or paper (one GPU).")]
+Trials = Annotated[int | None, typer.Option(help="Repetitions, each with its own seeds and teachers.")]
+Epochs = Annotated[int | None, typer.Option(help="Another length for every run: a quick look, not a result.")]
+Data = Annotated[Path | None, typer.Option(help="Where data sets live [default: $DISTILLBIAS_DATA or the cache].")]
+StoreAt = Annotated[Path, typer.Option(envvar="DISTILLBIAS_STORE", help="Where runs and reports are kept.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, or cuda:1.")]
+Workers = Annotated[int, typer.Option(help="Runs at once.")]
+Out = Annotated[Path | None, typer.Option(help="Folder of the report [default: STORE/reports/STUDY-SCALE].")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out and list them, instead of stopping.")]
+STORE = Path("store")

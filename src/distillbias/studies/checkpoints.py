@@ -1,0 +1,45 @@
+"""The newest states of a run in training, on disk: two of them, so that damage costs one interval and not the run."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from distillbias.studies.store import CHECKPOINT, write_whole
+from distillbias.training.checkpoint import Course, Streams, freeze, thaw
+
+KEPT = 2
+EVERY = 60.0  # seconds: writing takes less than 1 % of them
+
+
+class Checkpoints:
+    """Those of one run in its folder. `facts` say what they are of; states of anything else are not gone on from."""
+
+    def __init__(self, folder: Path, facts: dict[str, Any], every: float = EVERY):
+        self.folder, self.facts, self.every = folder, facts, every
+        self.last = time.monotonic()
+
+    def due(self) -> bool:
+        return time.monotonic() - self.last >= self.every
+
+    def write(self, course: Course, model: nn.Module, optimizer: torch.optim.Optimizer, streams: Streams) -> None:
+        """Keep this state; the older of those that are there go once it is safe."""
+        content = freeze(self.facts, course, model, optimizer, streams)
+        write_whole(self.folder / f"{CHECKPOINT}{course.done:09}", lambda part: part.write_bytes(content))
+        for old in self._newest_first()[KEPT:]:
+            old.unlink()
+        self.last = time.monotonic()
+
+    def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer, streams: Streams) -> Course:
+        """The newest state that is whole and ours, put back; the beginning if there is none."""
+        for path in self._newest_first():
+            course = thaw(path.read_bytes(), self.facts, model, optimizer, streams)
+            if course is not None:
+                return course
+            path.unlink()  # it must not pass for one of the newest
+        return Course()
+
+    def _newest_first(self) -> list[Path]:
+        return sorted(self.folder.glob(f"{CHECKPOINT}*"), reverse=True)

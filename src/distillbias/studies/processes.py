@@ -1,0 +1,157 @@
+"""Runs in processes of this machine, one at a time in each worker; a worker that dies or hangs costs its run only."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from distillbias.studies.executor import Event
+from distillbias.studies.run import Run
+from distillbias.studies.worker import Place, work
+
+# Large blocks stay with the process: without this, first-touch page faults take up to 40 % of a training step.
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "8589934592"}
+HANG = 600.0  # seconds in which a worker that trains must have used a second of processor time
+
+
+class Processes:
+    """An `Executor` of worker processes.
+
+    One thread a worker: two of them beat one with two threads on two cores, and since sums depend on the number of
+    threads in their last bits, a run's result does not depend on the number of workers.
+    """
+
+    def __init__(self, place: Place, workers: int, hang: float = HANG):
+        self.place, self.slots, self.hang = place, workers, hang
+        os.environ |= {name: os.environ.get(name, value) for name, value in ALLOCATOR.items()}
+        self.workers: list[_Worker] = []
+
+    def submit(self, run: Run) -> None:
+        worker = next((each for each in self.workers if each.run is None), None)
+        if worker is None:
+            worker = _Worker(self.place)
+            self.workers.append(worker)
+        worker.give(run)
+
+    def events(self, seconds: float) -> list[Event]:
+        busy = [worker for worker in self.workers if worker.run]
+        if not busy:
+            return []
+        wait([each for worker in busy for each in (worker.pipe, worker.process.sentinel)], timeout=seconds)
+        found = [event for worker in busy for event in worker.heard(self.hang)]
+        self.workers = [worker for worker in self.workers if worker.process.is_alive()]
+        return found
+
+    def leave(self) -> None:
+        for worker in self.workers:
+            worker.process.terminate()
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.end()
+        self.workers = []
+
+
+class _Worker:
+    """A process, what it trains, and the last sign of life."""
+
+    def __init__(self, place: Place):
+        context = multiprocessing.get_context("spawn")
+        self.pipe, other = context.Pipe()
+        self.process = context.Process(target=_serve, args=(other, os.getpid(), place), daemon=True)
+        self.process.start()
+        other.close()
+        self.run: Run | None = None
+        self.used, self.seen = 0.0, time.monotonic()
+
+    def give(self, run: Run) -> None:
+        self.run, self.seen = run, time.monotonic()
+        try:
+            self.pipe.send(run)
+        except OSError:
+            pass  # it is dead, which the next look finds
+
+    def heard(self, hang: float) -> list[Event]:
+        run, events = self.run, []
+        assert run is not None, "only a worker that trains is listened to"
+        alive = self.process.is_alive()  # before reading: what it said last is read, too
+        try:
+            while self.run and self.pipe.poll():
+                event = self.pipe.recv()
+                events.append(event)
+                if event.kind != "epoch":
+                    self.run = None
+        except (EOFError, OSError):
+            alive = False
+        if self.run and not alive:
+            self.process.join(timeout=10)
+            events.append(Event(run, "lost", {"why": f"its worker died ({_ending(self.process.exitcode)})"}))
+            self.run = None
+        elif self.run and self._hangs(hang):
+            self.process.kill()
+            self.process.join(timeout=10)
+            events.append(Event(run, "lost", {"why": f"its worker did nothing for {hang:.0f} s"}))
+            self.run = None
+        return events
+
+    def _hangs(self, hang: float) -> bool:
+        used = processor_seconds(self.process.pid)
+        if used is None or used - self.used >= 1:
+            self.used, self.seen = used or 0.0, time.monotonic()
+        return time.monotonic() - self.seen > hang
+
+    def end(self) -> None:
+        self.pipe.close()  # an idle worker leaves by itself
+        if self.run:
+            self.process.kill()
+        self.process.join(timeout=10)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
+def processor_seconds(pid: int | None) -> float | None:
+    """What a process has used of the processor so far; None where the system does not say (`/proc`)."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _ending(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"signal {-code}, {signal.Signals(-code).name}"
+    return f"exit status {code}"
+
+
+def _serve(pipe: Connection, parent: int, place: Place) -> None:
+    """The worker's side: a run comes in, events go out, until the pipe is closed."""
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+    import torch
+
+    from distillbias.studies.provenance import commit
+
+    torch.set_num_threads(place.threads)
+    commit()  # read now: the files may change while this process goes on with what it has loaded
+    try:
+        while True:
+            run: Any = pipe.recv()
+            pipe.send(work(run, place, pipe.send, lambda: bool(asked)))
+    except (EOFError, OSError):
+        return
+
+
+def _leave_with(parent: int) -> None:
+    """A worker whose parent was killed would train on alone."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
