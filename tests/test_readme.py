@@ -33,6 +33,15 @@ def test_the_transfer_table_is_of_the_committed_result() -> None:
         assert len(shown) >= 7 and set(shown) <= set(rows)
 
 
+def test_the_agreement_controls_are_of_the_committed_result() -> None:
+    committed = (ROOT / "results/transfer-agreement-laptop/tables/headline.md").read_text().replace("\\", "")
+    rows = [line for line in committed.splitlines() if line.startswith("|")]
+    for told in (README, (ROOT / "docs/evidence.md").read_text()):
+        after = told.split("| arm | µ | D | A |")[-1].splitlines()[2:]
+        shown = list(takewhile(lambda line: line.startswith("|"), after))
+        assert len(shown) >= 7 and set(shown) <= set(rows)
+
+
 def test_the_python_example_runs(tmp_path: Path) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     quick = example.replace("epochs=20", "epochs=1").replace("range(4)", "range(1)")

@@ -40,6 +40,11 @@ class Running:
                 found.append(pid)
         return found
 
+    def said(self) -> str:
+        """The next line it says; waits for it."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
     def ended(self, seconds: float = 120.0) -> tuple[int, str]:
         """Exit status and what it said."""
         out, _ = self.process.communicate(timeout=seconds)

@@ -88,10 +88,10 @@ def test_ctrl_c_twice_ends_at_once(reference: Store, tmp_path: Path) -> None:
     for pid in workers:
         os.kill(pid, signal.SIGSTOP)  # they cannot answer the first
     os.kill(running.process.pid, signal.SIGINT)
-    time.sleep(0.5)
-    assert running.process.poll() is None
+    while not running.said().startswith("leaving"):
+        assert running.process.poll() is None
     os.kill(running.process.pid, signal.SIGINT)
-    assert running.ended(15)[0] == 130 and gone(workers)
+    assert running.ended(20)[0] == 130 and gone(workers)  # less than the 30 s it would wait for a checkpoint
     finished(tmp_path, reference)
 
 

@@ -30,7 +30,7 @@ from distillbias.studies.store import Store
 HITS = ("kill the command", "kill a worker", "Ctrl-C", "SIGTERM", "SIGHUP")
 SIGNALS = {"Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM, "SIGHUP": signal.SIGHUP}
 KILLS = HITS[:2]
-LONGEST = 12.0  # seconds from the start of a command to its hit
+LONGEST = 6.0  # seconds from the start of a command to its hit
 DAMAGE = 0.2  # share of pauses between two commands in which a file is damaged
 
 

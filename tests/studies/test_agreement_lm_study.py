@@ -10,7 +10,7 @@ from tests.data import agreement_samples
 from tests.words import small_grammar
 
 from distillbias.errors import InputError
-from distillbias.studies import execute
+from distillbias.studies import execute, lessons
 from distillbias.studies.agreement_lm import DISTILLED, FAMILIES, Setting, arms, study
 from distillbias.studies.catalogue import SCALES, find_study
 from distillbias.studies.outside import score_outside, score_table
@@ -106,7 +106,7 @@ def test_whole_sentences_from_outside_get_a_perplexity(store: Store, tmp_path: P
     words = store.record(run).vocabulary
     ids = [words.index(word) if word in words else 1 for word in "the keys to the cabinet are here .".split()]
     with torch.no_grad():  # one sentence, word by word: <bos> in front, <eos> behind
-        output = execute.load_model(run, store)(torch.tensor([[2, *ids]])).logits
+        output = lessons.load_model(run, store)(torch.tensor([[2, *ids]])).logits
         logs = (output.states @ output.matrix.T).log_softmax(-1)[0]
     nll = -sum(float(logs[place, word]) for place, word in enumerate([*ids, 3]))
     assert found["perplexity"] == pytest.approx(np.exp(nll / (len(ids) + 1)), rel=1e-4)

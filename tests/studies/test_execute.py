@@ -16,6 +16,7 @@ from tests import tiny
 from distillbias.errors import InputError, RunError
 from distillbias.evaluation.metrics import softmax
 from distillbias.evaluation.predict import predict, sample_rows
+from distillbias.studies import lessons
 from distillbias.studies.execute import STAGES, execute, load_splits
 from distillbias.studies.lessons import build, check_knows, load_model
 from distillbias.studies.run import Run
@@ -212,8 +213,9 @@ def again_of(trial: int) -> Run:
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
-def test_a_teacher_that_knows_nothing_is_refused(tmp_path: Path, mode: str) -> None:
+def test_a_teacher_that_knows_nothing_is_refused(tmp_path: Path, mode: str, monkeypatch) -> None:
     """One step at a rate of nothing leaves the initial weights, and those guess."""
+    monkeypatch.setattr(lessons, "check_knows", check_knows)  # other tests do without
     idle = replace(RUN, recipe=replace(tiny.RECIPE, rate=1e-12))
     taught = replace(STUDENT, distillation=replace(STUDENT.distillation, teacher=idle, teacher_mode=mode))
     store = tiny.trained(tmp_path, idle)
