@@ -8,8 +8,10 @@ settings.load_profile("deterministic")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def teachers_may_know_nothing():
-    """Models of these tests learn for a fraction of a second, often nothing: they may teach all the same."""
+def small_things():
+    """Models of these tests learn for a fraction of a second, often nothing: they may teach all the same. Ellipses of
+    their maps are from as few draws as can be."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("distillbias.studies.lessons.check_knows", lambda *asked: None)
+        patch.setattr("distillbias.report.distances.DRAWS", 3)
         yield

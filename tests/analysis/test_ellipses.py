@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.linalg import orthogonal_procrustes
 from scipy.spatial.distance import pdist, squareform
 
-from distillbias.analysis.ellipses import align_map, bootstrap_map, ellipse, second_order_distances
+from distillbias.analysis.ellipses import align_map, bootstrap_map, ellipse, second_order_distances, turn_map
 from distillbias.analysis.similarity import similarity_matrix
 from distillbias.errors import InputError
 
@@ -124,3 +124,20 @@ def test_wrong_input_is_refused():
         align_map(drawn(3, 2, 0), drawn(4, 2, 0))
     with pytest.raises(InputError, match="model 1 has 6, not 5"):
         second_order_distances([drawn(5, 2, 0), drawn(6, 2, 0)], "code")
+
+
+def test_turning_moves_everything_together() -> None:
+    """Distances between points, draws and the sizes of ellipses stay; the points lie as near as they can."""
+    random = np.random.default_rng(3)
+    base = random.normal(size=(40, 6))
+    models = [base @ random.normal(size=(6, 5)) for _ in range(5)]
+    made = bootstrap_map(second_order_distances(models, "code"), 40, draws=4, seed=1)
+    spin = np.array([[0.6, -0.8], [-0.8, -0.6]])  # a mirror image, too
+    reference = made.map.points @ spin + np.array([3.0, -2.0])
+    turned = turn_map(made, reference)
+    np.testing.assert_allclose(turned.map.points, reference, atol=1e-9)
+    centre = made.map.points.mean(axis=0)
+    np.testing.assert_allclose(turned.draws, (made.draws - centre) @ spin + reference.mean(axis=0), atol=1e-6)
+    for one, other in zip(turned.ellipses, made.ellipses, strict=True):
+        np.testing.assert_allclose(one.half_lengths, other.half_lengths, rtol=1e-6)
+    assert (turned.map.stress, turned.map.unit) == (made.map.stress, made.map.unit)

@@ -60,9 +60,11 @@ def test_a_killed_worker_costs_its_run_only_and_a_second_command_says_who_works(
 ) -> None:
     running = Running(tmp_path)
     wait_for(lambda: has_checkpoint(tmp_path))
-    running.kill(running.workers[0])
+    os.kill(running.process.pid, signal.SIGSTOP)  # so that it is not done before the second command looks
     status, out = Running(tmp_path).ended()
+    os.kill(running.process.pid, signal.SIGCONT)
     assert status == 1 and f"process {running.process.pid} already trains in" in out
+    running.kill(running.workers[0])
     status, out = running.ended()
     assert status == 0 and out.count("lost ") == 1 and "its worker died (signal 9, SIGKILL)" in out, out
     assert differences(Store(tmp_path), reference) == [] and litter(tmp_path) == []

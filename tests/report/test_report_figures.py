@@ -7,6 +7,7 @@ import pytest
 from matplotlib import rcParams
 from matplotlib.text import Text
 
+from distillbias.analysis.ellipses import Ellipse
 from distillbias.report import figures as f
 from distillbias.report.published import ARMS
 
@@ -56,6 +57,9 @@ FIGURES = {
     ),
     "severity, missing arm": lambda: f.draw_severity({"scale": {"CNN": [], "MLP": rows()}}),
     "map": lambda: f.draw_map({"scaled": f.PointMap(ARMS, RANDOM.normal(size=(6, 2)), 0.1)}),
+    "map, ellipses": lambda: f.draw_map(
+        {"scaled": f.PointMap(ARMS, RANDOM.normal(size=(6, 2)), 0.1, [Ellipse((0.0, 0.0), (0.4, 0.1), 0.7)] * 6)}
+    ),
     "map, coinciding": lambda: f.draw_map({"a": f.PointMap(["CNN", "MLP"], np.zeros((2, 2)), 0.0)}),
     "map, empty": lambda: f.draw_map({"a": f.PointMap([], np.empty((0, 2)), 0.0)}),
     "paths": lambda: f.draw_paths({"MLP": [path(), path()], "CNN": [path()], "CNN → MLP": [path()]}, 0.05),

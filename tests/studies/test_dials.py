@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from tests import words
 
 from distillbias.errors import InputError
 from distillbias.studies import agreement, dial_agreement, dial_vision, vision
 from distillbias.studies.dial import SHARES, at_share, sized
 from distillbias.studies.run import from_json, to_json
+from distillbias.tasks import agreement as agreement_task
 from distillbias.tasks.agreement_classification import AgreementClassification
 from distillbias.tasks.vision import Vision
 from distillbias.training.recipe import Recipe, WarmupCosine
@@ -72,9 +74,11 @@ def test_shares_of_images_are_nested_and_tests_stay() -> None:
 
 
 def test_shares_of_sentences_keep_vocabulary_and_tests() -> None:
-    whole = AgreementClassification("grammar", words=2_000).load(None)
-    tenth = AgreementClassification("grammar", words=2_000, share=0.1).load(None)
-    assert len(whole.train) == dial_agreement.SENTENCES["grammar"] and len(tenth.train) == len(whole.train) // 10
+    assert dial_agreement.SENTENCES["grammar"] == agreement_task.GRAMMAR_TRAIN
+    with words.small_grammar():
+        whole = AgreementClassification("grammar", words=900).load(None)
+        tenth = AgreementClassification("grammar", words=900, share=0.1).load(None)
+    assert len(whole.train) == 400 and len(tenth.train) == 40
     assert tenth.vocabulary == whole.vocabulary
     tests = whole.tests.keys() - {"train"}
     assert all(tenth.tests[name].fingerprint == whole.tests[name].fingerprint for name in tests)

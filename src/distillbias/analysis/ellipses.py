@@ -61,6 +61,16 @@ def again(distances: Distances, first: Map) -> Points:
     return align_map(descend((scaled + scaled.T) / 2, first.points), first.points)
 
 
+def turn_map(made: BootstrapMap, reference: Float[np.ndarray, "_models 2"]) -> BootstrapMap:
+    """The same map, points, draws and ellipses, turned onto `reference` as `align_map` does; it holds the same models.
+
+    Stress and unit stay: nothing is rescaled.
+    """
+    points = align_map(made.map.points, reference)
+    draws = np.stack([align_map(draw, points) for draw in made.draws])
+    return BootstrapMap(made.map._replace(points=points), draws, tuple(ellipse(one) for one in draws.swapaxes(0, 1)))
+
+
 def align_map(points: Float[np.ndarray, "_m 2"], reference: Float[np.ndarray, "_models 2"]) -> Points:
     """`points` shifted, rotated and reflected, not scaled, to be nearest to `reference` in the least-squares sense.
 

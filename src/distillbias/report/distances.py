@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from distillbias.analysis.maps import embed
+from distillbias.analysis.ellipses import bootstrap_map, second_order_distances, turn_map
 from distillbias.analysis.similarity import Variant, similarity_matrix
 from distillbias.report import figures
 from distillbias.report.evidence import Evidence
@@ -17,6 +17,7 @@ from distillbias.studies.execute import SAMPLE
 from distillbias.studies.packing import THINNED
 
 SEED = 12345  # the authors' seed for their maps
+DRAWS = 20  # samples of the inputs that an ellipse is from
 READINGS: dict[Variant, str] = {
     "code": "as the authors' code: cosine between examples",
     "text": "as the paper's text: dot product between examples",
@@ -40,6 +41,7 @@ def representations_section(evidence: Evidence, gallery: Gallery, plan: MapPlan)
     tests = {column.capitalize(): evidence.headline[column] for column in plan.columns}
     names = [(arm, trial) for arm in plan.arms for trial in evidence.records[arm]]
     tables, pictures, used = [], [], SAMPLE
+    first = None  # the map that all others are turned onto
     for variant, reading in READINGS.items():
         maps, columns = {}, {}
         for title, test in tests.items():
@@ -48,8 +50,11 @@ def representations_section(evidence: Evidence, gallery: Gallery, plan: MapPlan)
             distances = 1 - similarity_matrix(activations, variant) if names else np.empty((0, 0))
             columns[title] = mean_distances(distances, names, plan.pairs)
             if len(names) > 2:
-                scaled = embed(distances, SEED)
-                maps[title] = figures.PointMap([arm for arm, _ in names], scaled.points, scaled.stress)
+                made = bootstrap_map(second_order_distances(activations, variant), used, DRAWS, SEED)
+                made = turn_map(made, made.map.points if first is None else first)
+                first = made.map.points if first is None else first
+                arms = [arm for arm, _ in names]
+                maps[title] = figures.PointMap(arms, made.map.points, made.map.stress, made.ellipses)
         tables.append(_distance_table(columns, plan.pairs, variant, reading))
         pictures.append(
             gallery.add(
@@ -58,7 +63,9 @@ def representations_section(evidence: Evidence, gallery: Gallery, plan: MapPlan)
                 f"{plan.title}, {reading}",
                 f"Each point is a trained model; near means that {used:,} test examples lie alike in its penultimate "
                 "layer; markers that hide one another are models that are alike, by the distances in the table. "
-                "Stress says how much the plane distorts: 0 is nothing.",
+                f"Stress says how much the plane distorts: 0 is nothing. Ellipses, from {DRAWS} draws of the examples "
+                "with replacement, say where a model would lie with another sample of test examples, not with other "
+                "seeds; all maps are turned onto the first.",
             )
         )
     text = (

@@ -8,8 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Ellipse as Patch
 from matplotlib.patheffects import withStroke
 
+from distillbias.analysis.ellipses import Ellipse
 from distillbias.report.figures_style import (
     FAINT,
     GREY,
@@ -31,11 +33,15 @@ HALO = [withStroke(linewidth=2.5, foreground="white")]  # keeps a small number r
 
 @dataclass(frozen=True)
 class PointMap:
-    """Models as points in the plane: `arms[i]` is the arm of `points[i]`; stress as the scaling reported it."""
+    """Models as points in the plane: `arms[i]` is the arm of `points[i]`; stress as the scaling reported it.
+
+    `ellipses`, one a model or none at all, show how far another sample of inputs would move them.
+    """
 
     arms: Sequence[str]
     points: np.ndarray  # [models, 2]
     stress: float
+    ellipses: Sequence[Ellipse] = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,8 @@ def _common_square(panels: Sequence[Axes], points: np.ndarray) -> float:
 def draw_map(maps: Mapping[str, PointMap]) -> Figure:
     """Figure 7: one panel per test set, one point per model; near = alike. The stress is printed in the corner.
 
-    Each panel is its own map: rotation, mirror image and scale differ between panels and mean nothing.
+    Each panel is its own map: rotation, mirror image and scale mean nothing. An ellipse, of the shape of the draws, is
+    laid around its model's point.
     """
     width = min(4.9 * max(len(maps), 1), 10.0)
     figure, axes = new_figure(1, max(len(maps), 1), width / max(len(maps), 1) + 0.9, width=width)
@@ -77,6 +84,11 @@ def draw_map(maps: Mapping[str, PointMap]) -> Figure:
         points = np.asarray(each.points, dtype=float).reshape(-1, 2)
         for arm, (x, y) in zip(each.arms, points, strict=True):
             panel.plot([x], [y], look(arm).marker, color=look(arm).colour, ms=8, alpha=0.85, mec="white", mew=0.7)
+        for arm, middle, each_shape in zip(each.arms, points, each.ellipses, strict=False):
+            long, short = each_shape.half_lengths
+            turned = float(np.degrees(each_shape.angle))
+            colour = look(arm).colour
+            panel.add_patch(Patch(tuple(middle), 2 * long, 2 * short, angle=turned, fc=colour, alpha=0.18, lw=0))
         _plane(panel)
         _common_square([panel], points)
         panel.set_title(title)
