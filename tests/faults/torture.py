@@ -27,10 +27,11 @@ from tests.faults.injected import STUDY, Running, differences, done_at, gone, li
 from distillbias.studies.provenance import commit
 from distillbias.studies.store import Store
 
-HITS = ("kill the command", "kill a worker", "Ctrl-C", "SIGTERM", "SIGHUP")
+HITS = {"kill a worker": 6, "kill the command": 2, "Ctrl-C": 1, "SIGTERM": 1, "SIGHUP": 1}  # and how often, relatively
 SIGNALS = {"Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM, "SIGHUP": signal.SIGHUP}
-KILLS = HITS[:2]
-LONGEST = 6.0  # seconds from the start of a command to its hit
+KILLS = ("kill a worker", "kill the command")
+MOST = 4  # hits of one command
+LONGEST = 2.5  # seconds from one hit to the next
 DAMAGE = 0.2  # share of pauses between two commands in which a file is damaged
 
 
@@ -70,34 +71,31 @@ class Torture:
         shutil.rmtree(place)
 
     def _command(self, place: Path, hit: bool) -> None:
-        running = Running(place)
-        if hit:
+        """Start it, hit it up to `MOST` times, wait for its end."""
+        running, seen = Running(place), set()
+        for _ in range(MOST if hit else 0):
             time.sleep(self.random.uniform(0.0, LONGEST))
-        workers = running.workers
-        if hit and running.process.poll() is None:
-            self._hit(running, workers)
-        status, out = running.ended(300)
-        if not gone([*workers, *running.workers]):
+            workers = running.workers
+            seen |= set(workers)
+            if running.process.poll() is not None or not self._hit(running, workers):
+                break
+        _, out = running.ended(300)
+        if not gone(sorted(seen)):
             self.wrong.append(f"study {self.studies}: orphans")
-        if "Traceback" in out or status not in (
-            0,
-            130,
-            -signal.SIGKILL,
-            -signal.SIGTERM,
-            -signal.SIGINT,
-            -signal.SIGHUP,
-        ):
-            self.wrong.append(f"study {self.studies}: status {status}, {out[-300:]!r}")
+        if "Traceback" in out or "error:" in out:
+            self.wrong.append(f"study {self.studies}: {out[-300:]!r}")
 
-    def _hit(self, running: Running, workers: list[int]) -> None:
-        how = self.random.choice(HITS if workers else HITS[:1])
+    def _hit(self, running: Running, workers: list[int]) -> bool:
+        """Whether the command goes on after it."""
+        names = list(HITS) if workers else ["kill the command"]
+        how = self.random.choices(names, [HITS[name] for name in names])[0]
         self.injected[how] += 1
         if how == "kill a worker":
             running.kill(self.random.choice(workers))
-        elif how == "kill the command":
-            running.kill(running.process.pid)
-        else:
-            os.kill(running.process.pid, SIGNALS[how])
+            return True
+        number = SIGNALS.get(how, signal.SIGKILL)
+        os.kill(running.process.pid, number)
+        return False
 
     def _damage(self, store: Store) -> str | None:
         """Cut or change a file of a run, or a signal; the run's name if it was finished."""

@@ -128,7 +128,7 @@ def _probed(
 
 def _unprobed(evidence: Evidence, arms: Sequence[str], found: Mapping[str, Mapping[int, object]]) -> tuple[str, ...]:
     """The sentence that names the finished runs that are left out."""
-    left = [run.label for arm in arms for t, run in evidence.runs(arm).items() if t not in found[arm]]
+    left = [f"{arm}, trial {t}" for arm in arms for t in evidence.runs(arm) if t not in found[arm]]
     return (f"Left out, as they came without their weights: {some(left)}.",) if left else ()
 
 

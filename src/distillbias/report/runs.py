@@ -14,7 +14,10 @@ More = Mapping[str, Mapping[str, Trials]]  # column -> arm -> {trial: value}
 def missing_runs(evidence: Evidence) -> tuple[str, ...]:
     """The warning that names the runs that are not done; none when all are."""
     runs = evidence.study.runs
-    missing = [run.label for run in runs if not evidence.store.done(run)]
+    arms = {
+        run.name: f"{arm}, trial {run.trial}" for arm, each in reversed(evidence.study.arms.items()) for run in each
+    }
+    missing = [arms.get(run.name, run.label) for run in runs if not evidence.store.done(run)]
     return (f"{len(missing)} of {len(runs)} runs are missing: {some(missing)}",) if missing else ()
 
 
