@@ -28,6 +28,7 @@ class Running:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
             env=os.environ | {"OMP_NUM_THREADS": "1"},
         )
 

@@ -173,7 +173,7 @@ def test_the_lead_says_what_the_numbers_are_made_of(out: Path) -> None:
 def test_one_trial_and_holes_are_seen(one_trial: Path) -> None:
     page = (one_trial / "report.html").read_text()
     runs = len(agreement.study("demo", trials=1).runs)
-    assert f"1 of {runs} runs are missing: LSTM → Transformer · trial 0" in page
+    assert f"1 of {runs} runs are missing: LSTM → Transformer, trial 0" in page
     assert "D-accuracy is undefined: no example with distance 16; never counted as 0" in page
     found = cells(one_trial, "headline")
     assert found["LSTM", "D"]["text"] == "missing" and found["LSTM → Transformer", "A"]["text"] == "missing"

@@ -85,7 +85,7 @@ def test_a_run_without_weights_is_named_and_a_hole(store: Store, tmp_path: Path)
     copy, left = Store(tmp_path / "store"), STUDY.arms["CNN → MLP"][0]
     (copy.folder(left) / "weights.safetensors").unlink()
     found = vision_probes(Evidence(STUDY, copy, None), Gallery(tmp_path), ARMS)
-    assert found.paragraphs[0] == f"Left out, as they came without their weights: {left.label}."
+    assert found.paragraphs[0] == "Left out, as they came without their weights: CNN → MLP, trial 0."
     cell = entry(found.tables[0], "CNN → MLP minus MLP", "error within 3 pixels")
     assert isinstance(cell, Cell) and (cell.count, cell.trials) == ("n=1 of 2", (1,))
     for run in STUDY.runs:

@@ -288,7 +288,7 @@ def test_a_report_is_repeated_in_every_byte(out: Path, store: Store, tmp_path: P
 
 def test_a_missing_run_is_named_and_never_averaged_away(holed: Path, out: Path, store: Store) -> None:
     page = (holed / "report.html").read_text()
-    assert "1 of 42 runs are missing: CNN → MLP · trial 0" in page
+    assert "1 of 42 runs are missing: CNN → MLP, trial 0" in page
     cell = cells(holed, "headline")["CNN → MLP", "Translated"]
     left = recorded(store, "CNN → MLP", "translate-3", "accuracy")[1]
     assert (cell["n"], cell["expected"], cell["sd"]) == ("1", "2", "") and float(cell["mean"]) == left

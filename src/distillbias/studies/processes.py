@@ -42,7 +42,8 @@ class Processes:
             return []
         wait([each for worker in busy for each in (worker.pipe, worker.process.sentinel)], timeout=seconds)
         found = [event for worker in busy for event in worker.heard(self.hang)]
-        self.workers = [worker for worker in self.workers if worker.process.is_alive()]
+        # one that has died since with a run stays: the next look tells of its loss
+        self.workers = [worker for worker in self.workers if worker.run or worker.process.is_alive()]
         return found
 
     def leave(self) -> None:

@@ -99,8 +99,10 @@ def _train(todo: list[Run], store: Store, executor: Executor, watch: Watch) -> l
                     del running[run.name]
                     if event.kind == "stop":
                         raise InputError(event.said["why"])
-                    if event.kind == "done":
-                        watch(event)
+                    if event.kind == "done" or store.done(
+                        run
+                    ):  # lost with its last word unsaid, it is done all the same
+                        watch(Event(run, "done"))
                     elif event.kind == "failed":
                         fail(run, event.said["why"])
                     else:  # lost, or asked to leave by somebody else than us
