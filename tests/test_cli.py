@@ -104,6 +104,7 @@ def one_error_line(called: tuple[int, str, str], *parts: str) -> None:
         ("run vision --epochs -3", ["epochs is -3", "at least 1"]),
         ("demo --epochs 0", ["epochs is 0"]),
         ("run vision --workers 0", ["0 workers"]),
+        ("run vision --workers 0 --dry-run", ["0 workers"]),
         ("demo --workers -2", ["-2 workers"]),
         ("run vision --device gpu", ["device 'gpu'", "cpu"]),
         ("run vision --device cuda:99", ["device 'cuda:99'"]),

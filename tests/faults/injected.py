@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.faults import small
@@ -51,6 +52,11 @@ class Running:
         out, _ = self.process.communicate(timeout=seconds)
         return self.process.returncode, out
 
+    @property
+    def left(self) -> list[int]:
+        """Every process of its session that still runs, whoever started it."""
+        return alive([pid for pid in processes() if session(pid) == self.process.pid])
+
     def kill(self, pid: int) -> None:
         try:
             os.kill(pid, signal.SIGKILL)
@@ -63,6 +69,17 @@ def children(pid: int) -> list[int]:
         return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
+
+
+def processes() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+
+
+def session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
 
 
 def command(pid: int) -> bytes:
@@ -85,12 +102,12 @@ def alive(pids: list[int]) -> list[int]:
     return found
 
 
-def gone(pids: list[int], seconds: float = 10.0) -> bool:
-    """Whether all of them end in time."""
+def gone(running: Callable[[], list[int]], seconds: float = 10.0) -> bool:
+    """Whether all processes that `running` tells of end in time."""
     until = time.monotonic() + seconds
-    while alive(pids) and time.monotonic() < until:
+    while running() and time.monotonic() < until:
         time.sleep(0.05)
-    return not alive(pids)
+    return not running()
 
 
 def done_at(store: Store) -> dict[str, tuple[int, int]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests import tiny
 from tests.faults import small
-from tests.faults.injected import STUDY, Running, differences, done_at, gone, has_checkpoint, litter
+from tests.faults.injected import STUDY, Running, alive, differences, done_at, gone, has_checkpoint, litter
 
 from distillbias.studies.processes import Processes
 from distillbias.studies.runner import run_study
@@ -45,10 +45,9 @@ def finished(root: Path, reference: Store) -> str:
 def test_a_killed_study_goes_on_where_it_was(reference: Store, tmp_path: Path) -> None:
     killed = Running(tmp_path)
     wait_for(lambda: len(done_at(Store(tmp_path))) >= 1 and has_checkpoint(tmp_path))
-    workers = killed.workers
     killed.kill(killed.process.pid)
     killed.ended()
-    assert gone(workers), "orphans train on"
+    assert gone(lambda: killed.left), "orphans train on"
     before = done_at(Store(tmp_path))
     assert 1 <= len(before) < len(STUDY.runs)
     finished(tmp_path, reference)
@@ -73,11 +72,10 @@ def test_a_killed_worker_costs_its_run_only_and_a_second_command_says_who_works(
 def test_a_signal_leaves_checkpoints_and_no_process(reference: Store, tmp_path: Path) -> None:
     running = Running(tmp_path)
     wait_for(lambda: has_checkpoint(tmp_path))
-    workers = running.workers
     os.kill(running.process.pid, signal.SIGTERM)
     status, out = running.ended(60)
     assert status == 130 and "leaving" in out and "left" in out, out
-    assert gone(workers) and not any(path.name.startswith(".") for path in tmp_path.glob("runs/*/*"))
+    assert gone(lambda: running.left) and not any(path.name.startswith(".") for path in tmp_path.glob("runs/*/*"))
     logs = [path.read_text() for path in tmp_path.glob(f"runs/*/{LOG}")]
     assert any("left, with a checkpoint" in text for text in logs)
     finished(tmp_path, reference)
@@ -86,14 +84,15 @@ def test_a_signal_leaves_checkpoints_and_no_process(reference: Store, tmp_path: 
 def test_ctrl_c_twice_ends_at_once(reference: Store, tmp_path: Path) -> None:
     running = Running(tmp_path)
     wait_for(lambda: has_checkpoint(tmp_path))
-    workers = running.workers
-    for pid in workers:
+    for pid in running.workers:
         os.kill(pid, signal.SIGSTOP)  # they cannot answer the first
     os.kill(running.process.pid, signal.SIGINT)
     while not running.said().startswith("leaving"):
         assert running.process.poll() is None
     os.kill(running.process.pid, signal.SIGINT)
-    assert running.ended(20)[0] == 130 and gone(workers)  # less than the 30 s it would wait for a checkpoint
+    assert running.ended(20)[0] == 130 and gone(
+        lambda: running.left
+    )  # less than the 30 s it would wait for a checkpoint
     finished(tmp_path, reference)
 
 
@@ -113,7 +112,7 @@ def test_a_worker_that_hangs_is_replaced(reference: Store, tmp_path: Path) -> No
     executor = Stopping(Place(tmp_path, None, every=small.EVERY), 2, hang=3.0)
     assert run_study(STUDY, store, None, watch=seen.append, executor=executor) == []
     assert [event.said["why"] for event in seen if event.kind == "lost"] == ["its worker did nothing for 3 s"]
-    assert gone(stopped) and differences(store, reference) == []
+    assert gone(lambda: alive(stopped)) and differences(store, reference) == []
 
 
 def test_a_run_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
@@ -140,7 +139,7 @@ def test_damage_is_found_and_mended_and_nothing_else_is_touched(reference: Store
     root = tmp_path / "store"
     shutil.copytree(reference.root, root, copy_function=shutil.copy2)
     store, victims = Store(root), (STUDY.runs[0], STUDY.runs[3])
-    files = [store.folder(victims[0]) / "weights.safetensors", store.folder(victims[1]) / "done"]
+    files = [store.folder(victims[0]) / "weights.safetensors", store.folder(victims[1]) / "record.json"]
     files.append(store.signal_path(STUDY.runs[1]))
     for file in files:
         content = bytearray(file.read_bytes())
@@ -151,13 +150,22 @@ def test_damage_is_found_and_mended_and_nothing_else_is_touched(reference: Store
             file.write_bytes(content if spoil == "flip" else content[: len(content) // 2])
     found = {damage.file for damage in verify(STUDY, store).damage}
     named = {str(file.relative_to(root)) for file in files}
-    if spoil == "remove":  # without its mark a run is unfinished; a signal that is not there is made when needed
-        named = {str(files[0].relative_to(root))}
-    assert found == named or (spoil == "flip" and found >= {str(files[0].relative_to(root))} and len(found) == 3)
+    if spoil == "remove":  # a signal that is not there is no damage: it is made when needed
+        named.remove(str(files[2].relative_to(root)))
+    assert found == named
     before = {run: (store.folder(run) / "record.json").stat().st_mtime_ns for run in STUDY.runs if run not in victims}
     finished(root, reference)
     assert all((store.folder(run) / "record.json").stat().st_mtime_ns == at for run, at in before.items())
     assert verify(STUDY, store).damage == ()  # the signal, too: a student of its teacher was trained again
+
+
+@pytest.mark.parametrize("spoil", [lambda mark: mark[: len(mark) // 2], lambda mark: b"{}", lambda mark: b"[" + mark])
+def test_a_mark_that_is_damaged_is_damage(reference: Store, tmp_path: Path, spoil) -> None:
+    root = tmp_path / "store"
+    shutil.copytree(reference.root, root)
+    mark = Store(root).folder(STUDY.runs[2]) / "done"
+    mark.write_bytes(spoil(mark.read_bytes()))
+    assert [damage.file for damage in verify(STUDY, Store(root)).damage] == [str(mark.relative_to(root))]
 
 
 def test_a_disk_that_fills_up_is_one_line_and_nothing_is_lost(reference: Store, tmp_path: Path) -> None:

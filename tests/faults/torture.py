@@ -16,6 +16,7 @@ import platform
 import random
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 from collections import Counter
@@ -72,15 +73,20 @@ class Torture:
 
     def _command(self, place: Path, hit: bool) -> None:
         """Start it, hit it up to `MOST` times, wait for its end."""
-        running, seen = Running(place), set()
+        running = Running(place)
         for _ in range(MOST if hit else 0):
             time.sleep(self.random.uniform(0.0, LONGEST))
             workers = running.workers
-            seen |= set(workers)
             if running.process.poll() is not None or not self._hit(running, workers):
                 break
-        _, out = running.ended(300)
-        if not gone(sorted(seen)):
+        try:
+            _, out = running.ended(300)
+        except subprocess.TimeoutExpired:
+            self.wrong.append(f"study {self.studies}: it did not end in 5 minutes")
+            for pid in running.left:
+                running.kill(pid)
+            _, out = running.ended()
+        if not gone(lambda: running.left):
             self.wrong.append(f"study {self.studies}: orphans")
         if "Traceback" in out or "error:" in out:
             self.wrong.append(f"study {self.studies}: {out[-300:]!r}")

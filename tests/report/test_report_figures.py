@@ -156,3 +156,14 @@ def test_points_are_where_the_values_are():
 def test_looks_are_distinct_and_stable():
     assert len({f.look(arm) for arm in ARMS}) == 6
     assert f.look("ViT → MLP") == f.look("ViT → MLP")
+
+
+def test_no_ellipse_of_a_map_is_cut() -> None:
+    shape = Ellipse((0.0, 0.0), (3.0, 0.5), 0.3)
+    figure = f.draw_map({"a": f.PointMap(["CNN", "MLP"], np.array([[0.0, 0.0], [1.0, 0.0]]), 0.1, [shape, shape])})
+    panel = figure.axes[0]
+    for patch in panel.patches:
+        inside = panel.transData.inverted().transform(patch.get_window_extent())
+        (left, low), (right, high) = inside
+        assert panel.get_xlim()[0] < left and right < panel.get_xlim()[1]
+        assert panel.get_ylim()[0] < low and high < panel.get_ylim()[1]

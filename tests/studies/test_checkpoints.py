@@ -1,11 +1,14 @@
 """Runs that are interrupted, killed or damaged end with the bits of those that never were."""
 
+import shutil
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 from tests import tiny
 
 from distillbias.studies.execute import Left, execute
@@ -83,11 +86,25 @@ def test_of_damaged_checkpoints_the_newest_good_one_is_taken(whole: Store, tmp_p
         same(LONG, store, whole)
 
 
-def test_a_checkpoint_of_another_teacher_or_thread_count_is_not_gone_on_from(tmp_path: Path) -> None:
+def test_a_checkpoint_made_with_other_threads_is_not_gone_on_from(tmp_path: Path) -> None:
     store = Store(tmp_path)
     left_at(LONG, store, 4)
     torch.set_num_threads(2)
     assert steps_trained(LONG, store) == 30
+
+
+def test_a_checkpoint_under_another_teacher_is_not_gone_on_from(whole: Store, tmp_path: Path) -> None:
+    """The teacher's weights changed in the meantime, under its own name."""
+    store = tiny.trained(tmp_path, tiny.ALONE)
+    left_at(tiny.STUDENT, store, 4)
+    weights = store.folder(tiny.ALONE) / "weights.safetensors"
+    known = load_file(weights)
+    save_file(known | {"answer.weight": known["answer.weight"] * np.float32(1.5)}, weights)
+    shutil.rmtree(tmp_path / "signals")
+    (tmp_path / "signals").mkdir()
+    assert steps_trained(tiny.STUDENT, store) == 10
+    kept = (store.folder(tiny.STUDENT) / RESULT[0]).read_bytes()
+    assert kept != (whole.folder(tiny.STUDENT) / RESULT[0]).read_bytes()
 
 
 def test_time_in_training_is_that_of_all_sessions(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from distillbias.report.catalogue import Written
+    from distillbias.studies.store import Store
+    from distillbias.studies.study import Study
 
 app = typer.Typer(
     help="Does a teacher's inductive bias reach its student through distillation, or only its accuracy?\n\n"
@@ -51,11 +53,10 @@ def demo(
     from rich.console import Console
 
     from distillbias.report.catalogue import write_joined
-    from distillbias.studies.catalogue import find_study
-    from distillbias.studies.store import Store
 
-    failed = [line for study in DEMO for line in _train(study, "demo", trials, epochs, None, "cpu", workers, store)]
-    kept, studies, console = Store(store), [find_study(study, "demo", trials, epochs) for study in DEMO], Console()
+    found = [_find(study, "demo", trials, epochs, store, "cpu") for study in DEMO]
+    failed = [line for declared, kept in found for line in _train(declared, kept, None, "cpu", workers)]
+    kept, studies, console = found[0][1], [declared for declared, _ in found], Console()
     with console.status("analysing and drawing"):
         written = write_joined(studies, kept, None, out or kept.root / "reports" / studies[0].scale)
     _print_report(written, console)
@@ -82,58 +83,49 @@ def run(
 
     Example: distillbias run vision --scale laptop --data ~/data
     """
+    declared, kept = _find(study, scale, trials, epochs, store, device)
     if dry_run:
-        _plan(study, scale, trials, epochs, data, device, workers, store)
+        _plan(declared, kept, data, device, workers)
         return
-    failed = _train(study, scale, trials, epochs, data, device, workers, store)
+    failed = _train(declared, kept, data, device, workers)
     report(study, scale, trials, epochs, data, store, out)
     _check_failed(failed)
 
 
-def _train(
-    study: str,
-    scale: str,
-    trials: int | None,
-    epochs: int | None,
-    data: Path | None,
-    device: str,
-    workers: int,
-    store: Path,
-) -> list[str]:
+def _find(
+    study: str, scale: str, trials: int | None, epochs: int | None, store: Path, device: str
+) -> tuple["Study", "Store"]:
+    """What is declared and where it is kept, for commands that train; the device is looked at."""
+    from distillbias.studies.catalogue import find_study
+    from distillbias.studies.runner import check_device
+    from distillbias.studies.store import Store
+
+    found = find_study(study, scale, trials, epochs), Store(store)
+    check_device(device)
+    return found
+
+
+def _train(declared: "Study", kept: "Store", data: Path | None, device: str, workers: int) -> list[str]:
     """Train what is missing; return a line if some runs failed."""
     from rich.console import Console
 
-    from distillbias.studies.catalogue import find_study
     from distillbias.studies.progress import Watcher
-    from distillbias.studies.runner import check_device, run_study
-    from distillbias.studies.store import Store
+    from distillbias.studies.runner import run_study
 
-    declared, kept = find_study(study, scale, trials, epochs), Store(store)
-    check_device(device)
     with Watcher(declared, kept, workers, Console()) as watcher:
         failures = run_study(declared, kept, data, device, workers, watcher)
     return [f"{len(failures)} of {len(declared.runs)} runs failed"] if failures else []
 
 
-def _plan(
-    study: str,
-    scale: str,
-    trials: int | None,
-    epochs: int | None,
-    data: Path | None,
-    device: str,
-    workers: int,
-    store: Path,
-) -> None:
+def _plan(declared: "Study", kept: "Store", data: Path | None, device: str, workers: int) -> None:
+    """Say what there is to train; train nothing."""
     from rich.console import Console
 
-    from distillbias.studies.catalogue import find_study
     from distillbias.studies.plan import plan, plan_table
-    from distillbias.studies.runner import check_device
-    from distillbias.studies.store import Store
+    from distillbias.studies.runner import check_workers
 
-    declared, kept, console = find_study(study, scale, trials, epochs), Store(store), Console()
-    check_device(device)
+    check_workers(workers)
+    console = Console()
     with console.status("timing a few steps of what has not been trained here yet"):
         planned = plan(declared, kept, data, device)
     table, summary = plan_table(declared, kept, planned, workers)

@@ -90,7 +90,8 @@ def draw_map(maps: Mapping[str, PointMap]) -> Figure:
             colour = look(arm).colour
             panel.add_patch(Patch(tuple(middle), 2 * long, 2 * short, angle=turned, fc=colour, alpha=0.18, lw=0))
         _plane(panel)
-        _common_square([panel], points)
+        reach = np.array([each_shape.half_lengths[0] for each_shape in each.ellipses] or [0.0] * len(points))[:, None]
+        _common_square([panel], np.concatenate([points - reach, points + reach]))  # no ellipse is cut
         panel.set_title(title)
         # below the frame, not inside: no corner of a map is sure to be empty
         panel.text(1, -0.02, f"stress {each.stress:.3f}", color=GREY, ha="right", va="top", transform=panel.transAxes)

@@ -11,7 +11,7 @@ from distillbias.studies.store import CHECKPOINT, write_whole
 from distillbias.training.checkpoint import Course, Streams, freeze, thaw
 
 KEPT = 2
-EVERY = 60.0  # seconds: writing takes less than 1 % of them
+EVERY = 60.0  # seconds; one took .01 to .18 s to write at laptop scale, 3 to 43 MB, on a quiet core
 
 
 class Checkpoints:

@@ -13,14 +13,13 @@ from rich.table import Table
 
 from distillbias.evaluation.predict import predict
 from distillbias.models.output import parameter_count
-from distillbias.studies.execute import fit, load_splits
+from distillbias.studies.execute import SAMPLE, STAGES, fit, load_splits
 from distillbias.studies.lessons import Lesson, build
 from distillbias.studies.progress import Kind, duration, kind, step_work
 from distillbias.studies.run import Run
 from distillbias.studies.runner import damaged, missing
-from distillbias.studies.store import Store
+from distillbias.studies.store import CHECKPOINT, Store
 from distillbias.studies.study import Study
-from distillbias.studies.verify import unfinished
 from distillbias.tasks.task import Examples, Splits
 from distillbias.training.objectives import from_labels
 
@@ -38,7 +37,7 @@ class Planned(NamedTuple):
 def plan(study: Study, store: Store, data: Path | None, device: str = "cpu") -> list[Planned]:
     """Every run that is to be trained. Kinds of which none is finished are timed: that takes some seconds each."""
     todo = {run.name: run for run in [*missing(study, store), *damaged(study, store)]}
-    begun = unfinished(study, store)
+    begun = _steps_done(study, store)
     paces = _paces(study, store)
     known, found = set(paces), []
     for run in todo.values():
@@ -49,6 +48,16 @@ def plan(study: Study, store: Store, data: Path | None, device: str = "cpu") -> 
         epoch, evaluation = paces[key]
         left = 1 - begun.get(run, 0) / run.recipe.steps(len(splits.train))
         found.append(Planned(run, run.recipe.epochs * epoch * left + evaluation, _megabytes(run, splits), key in known))
+    return found
+
+
+def _steps_done(study: Study, store: Store) -> dict[Run, int]:
+    """{run that is not done: steps of its newest checkpoint, 0 without one}."""
+    found = {}
+    for run in study.runs:
+        if not store.done(run):
+            names = [path.name.removeprefix(CHECKPOINT) for path in store.folder(run).glob(f"{CHECKPOINT}*")]
+            found[run] = max((int(name) for name in names if name.isdigit()), default=0)
     return found
 
 
@@ -114,16 +123,20 @@ def _first(examples: Examples, count: int) -> Examples:
 
 
 def _megabytes(run: Run, splits: Splits) -> float:
-    """Weights, predictions and activations, before compression."""
+    """Weights, predictions and activations as they are before compression; checkpoints come and go."""
+    model = build(run)
+    width = predict(model, _first(splits.train, 1))[1].shape[1]
     tested = sum(len(each) for each in (*splits.tests.values(), splits.validation))
-    classes = min(run.task.spec.classes, 10)
-    return (4 * parameter_count(build(run)) + tested * (4 * classes + ROW)) / 1e6
+    classes = 2 if run.task.spec.vocabulary else run.task.spec.classes  # of an answer: singular and plural
+    samples = len(run.task.headline) + (len(STAGES) if run.task.path else 0)
+    values = parameter_count(model) + tested * classes + samples * SAMPLE * width
+    return (4 * values + ROW * tested) / 1e6
 
 
 def plan_table(study: Study, store: Store, planned: list[Planned], workers: int) -> tuple[Table, str]:
     """The table arm by arm, and the sum in one line."""
     todo = {each.run.name: each for each in planned}
-    begun = unfinished(study, store)
+    begun = _steps_done(study, store)
     table = Table(title=f"{study.title}: {len(todo)} of {len(study.runs)} runs to train")
     for column in ("arm", "done", "to train", "goes on", "time each", "disk each"):
         table.add_column(column, justify="left" if column == "arm" else "right")

@@ -44,8 +44,7 @@ def run_study(
     each `every` seconds. On Ctrl-C, SIGTERM or SIGHUP the runs in training write one, then KeyboardInterrupt is raised.
     `executor` None: `workers` processes of this machine.
     """
-    if workers < 1:
-        raise InputError(f"{workers} workers; at least 1 is needed")
+    check_workers(workers)
     hurt = damaged(study, store)
     if not hurt and not missing(study, store):
         return []
@@ -57,6 +56,11 @@ def run_study(
         todo[0].task.load(data)  # data that is missing or damaged is one clear line before anything starts
         place = Place(store.root, data, device, every=every)
         return _train(todo, store, executor or Processes(place, min(workers, len(todo))), watch)
+
+
+def check_workers(workers: int) -> None:
+    if workers < 1:
+        raise InputError(f"{workers} workers; at least 1 is needed")
 
 
 def missing(study: Study, store: Store) -> list[Run]:
@@ -99,9 +103,7 @@ def _train(todo: list[Run], store: Store, executor: Executor, watch: Watch) -> l
                     del running[run.name]
                     if event.kind == "stop":
                         raise InputError(event.said["why"])
-                    if event.kind == "done" or store.done(
-                        run
-                    ):  # lost with its last word unsaid, it is done all the same
+                    if store.done(run):  # also if its worker died before it could say so
                         watch(Event(run, "done"))
                     elif event.kind == "failed":
                         fail(run, event.said["why"])

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from distillbias.errors import InputError
 from distillbias.studies.run import Run
-from distillbias.studies.store import CHECKPOINT, Store
+from distillbias.studies.store import Store
 from distillbias.studies.study import Study
 
 
@@ -59,13 +59,3 @@ def _other_teacher(run: Run, store: Store) -> list[Finding]:
         return []
     what = f"was taught by weights {taught_by[:12]} of {lesson.teacher.name}, which has {now[:12]} now"
     return [Finding(f"runs/{run.name}", what)]
-
-
-def unfinished(study: Study, store: Store) -> dict[Run, int]:
-    """{run that is not done: steps of its newest checkpoint, 0 without one}."""
-    found = {}
-    for run in study.runs:
-        if not store.done(run):
-            names = [path.name.removeprefix(CHECKPOINT) for path in store.folder(run).glob(f"{CHECKPOINT}*")]
-            found[run] = max((int(name) for name in names if name.isdigit()), default=0)
-    return found
