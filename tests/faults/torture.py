@@ -33,7 +33,8 @@ SIGNALS = {"Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM, "SIGHUP": signal.
 KILLS = ("kill a worker", "kill the command")
 MOST = 4  # hits of one command
 LONGEST = 2.5  # seconds from one hit to the next
-DAMAGE = 0.2  # share of pauses between two commands in which a file is damaged
+EARLY = 0.2  # share of hits that do not wait for the workers to be there
+DAMAGE = 0.5  # share of pauses between two commands in which a file is damaged
 
 
 class Torture:
@@ -55,17 +56,19 @@ class Torture:
         self.studies += 1
         place = self.root / f"study-{self.studies}"
         store = Store(place)
+        hurt: set[str] = set()  # runs damaged on purpose, by us, until they were trained again
+        self.history: list[str] = []
         while not all(map(store.done, STUDY.runs)) or any(store.damaged(run) for run in STUDY.runs):
             before = done_at(store)
-            damaged = self._damage(store) if before and self.random.random() < DAMAGE else None
+            if before and self.random.random() < DAMAGE:
+                hurt |= self._damage(store)
             self._command(place, hit=self.kills < kills)
             after = done_at(store)
             self.kept += len(before)
-            self.wrong += [
-                f"study {self.studies}: {name} was done and was done again"
-                for name, mark in before.items()
-                if name != damaged and after.get(name) != mark
-            ]
+            again = {name for name, mark in before.items() if after.get(name) != mark}
+            told = f"was done and was done again, after {', '.join(self.history)}"
+            self.wrong += [f"study {self.studies}: {name} {told}" for name in sorted(again - hurt)]
+            hurt -= again
         self.compared += len(STUDY.runs)
         self.wrong += [f"study {self.studies}: {each}" for each in differences(store, self.reference)]
         self.wrong += [f"study {self.studies}: litter {each}" for each in litter(place)]
@@ -76,6 +79,9 @@ class Torture:
         running = Running(place)
         for _ in range(MOST if hit else 0):
             time.sleep(self.random.uniform(0.0, LONGEST))
+            early = self.random.random() < EARLY
+            while not early and not running.workers and running.process.poll() is None:
+                time.sleep(0.05)
             workers = running.workers
             if running.process.poll() is not None or not self._hit(running, workers):
                 break
@@ -95,7 +101,7 @@ class Torture:
         """Whether the command goes on after it."""
         names = list(HITS) if workers else ["kill the command"]
         how = self.random.choices(names, [HITS[name] for name in names])[0]
-        self.injected[how] += 1
+        self._note(how)
         if how == "kill a worker":
             running.kill(self.random.choice(workers))
             return True
@@ -103,8 +109,12 @@ class Torture:
         os.kill(running.process.pid, number)
         return False
 
-    def _damage(self, store: Store) -> str | None:
-        """Cut or change a file of a run, or a signal; the run's name if it was finished."""
+    def _note(self, what: str, where: str = "") -> None:
+        self.injected[what] += 1
+        self.history.append(f"{what} {where}".strip())
+
+    def _damage(self, store: Store) -> set[str]:
+        """Cut or change a file of a run, or a signal; the name of the run, none for a signal."""
         files = [path for path in sorted(store.root.glob("*/**/*")) if path.is_file() and path.suffix != ".txt"]
         path = self.random.choice([path for path in files if path.stat().st_size])
         content = bytearray(path.read_bytes())
@@ -112,8 +122,8 @@ class Torture:
         content[at] ^= 1 << self.random.randrange(8)
         cut = self.random.random() < 0.5
         path.write_bytes(content[:at] if cut else content)
-        self.injected["cut a file" if cut else "flip a bit of a file"] += 1
-        return path.parent.name if path.parent.parent.name == "runs" else None
+        self._note("cut a file" if cut else "flip a bit of a file", str(path.relative_to(store.root)))
+        return {path.parent.name} if path.parent.parent.name == "runs" else set()
 
     def summary(self, seconds: float, seed: int) -> dict:
         return {
