@@ -14,7 +14,7 @@ setup: .venv/ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: setup  ## both cases on embedded data: 8 minutes on two cores
+demo: setup  ## both cases on embedded data: 7 minutes on two cores
 	$(BIN)/distillbias demo
 
 test: setup  ## all tests: 3 minutes on two cores
@@ -29,7 +29,7 @@ check: setup  ## formatting, lint, types, tests
 fuzz: setup  ## 100,000 hostile inputs for every reader: some 10 minutes on one core
 	$(BIN)/python -m tests.fuzz.harness --cases 100000 --seed 0 --out results/reliability/
 
-torture: setup  ## 200 kills of whole studies at random moments: some 30 minutes on two cores
+torture: setup  ## 200 kills of whole studies at random moments: 13 minutes on two cores
 	$(BIN)/python -m tests.faults.torture --kills 200 --seed 0 --out results/reliability/
 
 format: setup
