@@ -147,3 +147,24 @@ def test_a_language_models_output_matrix_counts_as_work() -> None:
     small, large = (replace(language.SPEC, vocabulary=size) for size in (100, 1_100))
     for model in language.MODELS.values():
         assert work(model, large) - work(model, small) == 2 * WORDS * 1_000 * model.width
+
+
+def test_a_finished_run_that_is_trained_again_is_followed_like_any_other(tmp_path: Path) -> None:
+    """A teacher that came without its weights is known before; one whose files are damaged only when it starts."""
+    store = Store(tmp_path)
+    store.start(FIRST)
+    store.finish(FIRST)
+    taught = replace(OTHER, distillation=Distillation(FIRST))
+    screen = Screen(store, 1, FIRST, taught)
+    assert set(screen.watcher.left) == {FIRST.name, taught.name}
+    screen.say(FIRST, "started")
+    screen.epoch(FIRST, 1, seconds=10.0)
+    assert screen.note == "about 1 min 10 s left"  # (3 + 4) epochs of 10 s
+    (store.folder(FIRST) / "weights.safetensors").touch()
+    screen = Screen(store, 1, FIRST, taught)
+    assert set(screen.watcher.left) == {taught.name}
+    screen.say(FIRST, "started")
+    screen.epoch(FIRST, 1, seconds=10.0)
+    assert screen.note == "about 1 min 10 s left"
+    screen.say(FIRST, "done")
+    assert screen.watcher.display.tasks[0].completed == 1

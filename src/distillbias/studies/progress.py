@@ -15,6 +15,7 @@ from distillbias.data.text import printable
 from distillbias.models.output import Factored, ModelConfig, fresh
 from distillbias.studies.executor import Event
 from distillbias.studies.run import Run
+from distillbias.studies.runner import missing
 from distillbias.studies.store import Store
 from distillbias.studies.study import Study
 from distillbias.tasks.task import Spec
@@ -40,7 +41,7 @@ class Watcher:
 
     def __init__(self, study: Study, store: Store, workers: int, console: Console):
         self.console, self.workers = console, workers
-        self.left = {run.name: run for run in study.runs if not store.done(run)}
+        self.left = {run.name: run for run in missing(study, store)}
         self.total = len(study.runs)
         self.epochs_left = {name: run.recipe.epochs for name, run in self.left.items()}
         self.pace: dict[Kind, list[float]] = defaultdict(list)  # seconds an epoch, at each epoch so far
@@ -74,6 +75,8 @@ class Watcher:
 
     def _started(self, event: Event) -> None:
         run = event.run
+        if run.name not in self.left:  # it was done, and is damaged
+            self.left[run.name], self.epochs_left[run.name] = run, run.recipe.epochs
         self.bars[run.name] = self.display.add_task(run.label, total=run.recipe.epochs, unit="epochs", note="")
 
     def _epoch(self, event: Event) -> None:
