@@ -109,7 +109,7 @@ def test_a_worker_that_hangs_is_replaced(reference: Store, tmp_path: Path) -> No
                 os.kill(stopped[0], signal.SIGSTOP)
             return super().events(seconds)
 
-    executor = Stopping(Place(tmp_path, None, every=small.EVERY), 2, hang=3.0)
+    executor = Stopping(Place(str(tmp_path), None, every=small.EVERY), 2, hang=3.0)
     assert run_study(STUDY, store, None, watch=seen.append, executor=executor) == []
     assert [event.said["why"] for event in seen if event.kind == "lost"] == ["its worker did nothing for 3 s"]
     assert gone(lambda: alive(stopped)) and differences(store, reference) == []
@@ -126,7 +126,7 @@ def test_a_run_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
                     killed.append(1)
             return super().events(seconds)
 
-    executor = Deadly(Place(tmp_path, None, every=small.EVERY), 2)
+    executor = Deadly(Place(str(tmp_path), None, every=small.EVERY), 2)
     failures = run_study(STUDY, Store(tmp_path), None, executor=executor)
     why = {failure.run: failure.why for failure in failures}
     assert why.pop(STUDY.runs[0]) == "its worker died (signal 9, SIGKILL), 3 times"
@@ -196,7 +196,7 @@ def test_an_error_of_the_program_ends_its_run_and_is_in_its_log(tmp_path: Path, 
     from distillbias.studies.worker import work
 
     monkeypatch.setattr(execute, "evaluate_run", lambda *asked: 1 / 0)
-    event = work(STUDY.runs[0], Place(Store(tmp_path).root, None), lambda event: None)
+    event = work(STUDY.runs[0], Place(Store(tmp_path).where, None), lambda event: None)
     assert event.kind == "failed" and event.said["why"].startswith("ZeroDivisionError: division by zero (all of it in")
     log = (Store(tmp_path).folder(STUDY.runs[0]) / LOG).read_text()
     assert "Traceback" in log and "epoch 30 of 30" in log and not Store(tmp_path).done(STUDY.runs[0])

@@ -54,7 +54,7 @@ def run_study(
             store.reopen(run)
         todo = missing(study, store)
         todo[0].task.load(data)  # data that is missing or damaged is one clear line before anything starts
-        place = Place(store.root, data, device, every=every)
+        place = Place(store.where, data, device, every=every)
         return _train(todo, store, executor or Processes(place, min(workers, len(todo))), watch)
 
 
@@ -103,7 +103,7 @@ def _train(todo: list[Run], store: Store, executor: Executor, watch: Watch) -> l
                     del running[run.name]
                     if event.kind == "stop":
                         raise InputError(event.said["why"])
-                    if store.done(run):  # also if its worker died before it could say so
+                    if store.arrived(run):  # also if its worker died before it could say so
                         watch(Event(run, "done"))
                     elif event.kind == "failed":
                         fail(run, event.said["why"])

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -140,7 +141,7 @@ class Store:
     """The folder that holds every record; studies share it, so they share teachers."""
 
     def __init__(self, root: Path):
-        self.root = root
+        self.root, self.where = root, str(root.absolute())  # a worker may run in another folder
         with clear_errors(root):
             for part in ("runs", "signals", "reports"):
                 (root / part).mkdir(parents=True, exist_ok=True)
@@ -154,9 +155,13 @@ class Store:
     def done(self, run: Run) -> bool:
         return (self.folder(run) / DONE).exists()
 
+    def arrived(self, run: Run) -> bool:
+        """Whether a run that a worker, maybe on another machine, is through with is done."""
+        return self.done(run)
+
     def record(self, run: Run) -> Record:
         if not self.done(run):
-            raise InputError(f"run {run.name} ({run.label}) is not finished in {self.root}")
+            raise InputError(f"run {run.name} ({run.label}) is not finished in {self.where}")
         return Record(self.folder(run))
 
     def find(self, name: str) -> Record:
@@ -252,12 +257,27 @@ class Store:
                 held.seek(0)
                 who = held.read().strip()
                 raise InputError(
-                    f"process {who} already trains in {self.root}; wait, or choose another --store"
+                    f"process {who} already trains in {self.where}; wait, or choose another --store"
                 ) from None
             held.truncate(0)
             held.write(str(os.getpid()))
             held.flush()
             yield
+
+    @contextmanager
+    def marked(self) -> Iterator[str]:
+        """A name by which a worker on another machine knows this very store, see `check_sees`."""
+        mark = f"runs/.mark.{uuid4().hex}.{os.getpid()}"  # `sweep` takes it away if we cannot
+        with clear_errors(self.root):
+            (self.root / mark).touch()
+        try:
+            yield mark
+        finally:
+            (self.root / mark).unlink(missing_ok=True)
+
+    def sees(self, mark: str) -> bool:
+        """Whether this is the store of that mark."""
+        return (self.root / mark).exists()
 
     def busy(self) -> bool:
         """Whether some command trains in this store now."""
@@ -278,6 +298,21 @@ class Store:
         with held:
             fcntl.flock(held, fcntl.LOCK_EX)
             yield
+
+
+def check_sees(store: Store, mark: str) -> None:
+    """Refuse a folder that is not the store of that mark: what a machine writes elsewhere nobody finds."""
+    if not store.sees(mark):
+        raise InputError(f"{store.where} is not the store that the command sees; --store must be a path that all machines see")
+
+
+def open_store(where: str | Path) -> Store:
+    """The store at a path, or at a URL such as s3://bucket/prefix."""
+    if "://" not in str(where):
+        return Store(Path(where))
+    from distillbias.studies.remote import RemoteStore
+
+    return RemoteStore(str(where))
 
 
 def seal(folder: Path) -> None:

@@ -15,14 +15,14 @@ from distillbias.errors import InputError, RunError
 from distillbias.studies.checkpoints import EVERY
 from distillbias.studies.executor import Event, Watch
 from distillbias.studies.run import Run
-from distillbias.studies.store import LOG, Store, write_json
+from distillbias.studies.store import LOG, open_store, write_json
 
 
 @dataclass(frozen=True)
 class Place:
     """Where a worker finds what it needs, and how often it writes a checkpoint."""
 
-    root: Path  # of the store
+    store: str  # a path, or a URL
     data: Path | None
     device: str = "cpu"
     threads: int = 1
@@ -33,7 +33,7 @@ def work(run: Run, place: Place, say: Watch, leave: Callable[[], bool] = lambda:
     """Train one run. Whatever happens is an event; the last one is returned, the others are said."""
     from distillbias.studies.execute import Left, execute
 
-    store = Store(place.root)
+    store = open_store(place.store)
     folder = store.folder(run)
     folder.mkdir(exist_ok=True)
 
