@@ -205,7 +205,9 @@ def test_stopping_says_that_nothing_is_lost(call, monkeypatch) -> None:
 def test_failures_end_with_one_line_after_the_report(call, small, monkeypatch) -> None:
     from distillbias.studies import runner
 
-    monkeypatch.setattr(runner, "run_study", lambda *asked: [runner.Failure(tiny.ALONE, "the loss became nan")])
+    monkeypatch.setattr(
+        runner, "run_study", lambda *asked, **named: [runner.Failure(tiny.ALONE, "the loss became nan")]
+    )
     reported = []
     monkeypatch.setattr(sys.modules["distillbias.cli.main"], "report", lambda *asked: reported.append(asked))
     one_error_line(call("run", "vision"), "1 of 1 runs failed; the report shows the holes")

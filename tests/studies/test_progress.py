@@ -69,7 +69,7 @@ class Screen:
     def __init__(self, store: Store, workers: int, *runs):
         self.out = io.StringIO()
         study = Study("study", "tiny", "?", {"arm": runs})
-        self.watcher = Watcher(study, store, workers, Console(file=self.out, width=200))
+        self.watcher = Watcher(study, store, lambda: workers, Console(file=self.out, width=200))
 
     def say(self, run, kind: str, **said) -> None:
         self.watcher(Event(run, kind, said))

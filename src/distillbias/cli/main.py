@@ -9,9 +9,11 @@ import typer
 from distillbias.cli import data as data_commands
 from distillbias.cli.options import (
     STORE,
+    Address,
     Data,
     Device,
     Epochs,
+    Executor,
     Out,
     Scale,
     SkipBad,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from distillbias.report.catalogue import Written
+    from distillbias.studies.executor import Executor as Trains
     from distillbias.studies.store import Store
     from distillbias.studies.study import Study
 
@@ -44,7 +47,7 @@ DEMO = ("vision", "agreement")
 
 @app.command()
 def demo(
-    trials: Trials = None, epochs: Epochs = None, workers: Workers = 2, store: StoreAt = STORE, out: Out = None
+    trials: Trials = None, epochs: Epochs = None, workers: Workers = None, store: StoreAt = STORE, out: Out = None
 ) -> None:
     """Both cases on embedded data, digits and generated sentences: train, distil, test, one report. Minutes.
 
@@ -54,8 +57,10 @@ def demo(
 
     from distillbias.report.catalogue import write_joined
 
-    found = [_find(study, "demo", trials, epochs, store, "cpu") for study in DEMO]
-    failed = [line for declared, kept in found for line in _train(declared, kept, None, "cpu", workers)]
+    found = [_find(study, "demo", trials, epochs, store) for study in DEMO]
+    failed = []
+    for declared, kept in found:
+        failed += _train(declared, kept, None, "cpu", _executor("processes", declared, kept, None, "cpu", workers))
     kept, studies, console = found[0][1], [declared for declared, _ in found], Console()
     with console.status("analysing and drawing"):
         written = write_joined(studies, kept, None, out or kept.root / "reports" / studies[0].scale)
@@ -71,7 +76,9 @@ def run(
     epochs: Epochs = None,
     data: Data = None,
     device: Device = "cpu",
-    workers: Workers = 2,
+    workers: Workers = None,
+    executor: Executor = "processes",
+    address: Address = None,
     store: StoreAt = STORE,
     out: Out = None,
     dry_run: Annotated[
@@ -82,53 +89,70 @@ def run(
     of a run, too: Ctrl-C once lets runs write a checkpoint, twice ends them at once.
 
     Example: distillbias run vision --scale laptop --data ~/data
+
+    On a Ray cluster, from one of its nodes: distillbias run vision --scale laptop --executor ray --store /shared/store
+    --data /shared/data
     """
-    declared, kept = _find(study, scale, trials, epochs, store, device)
+    declared, kept = _find(study, scale, trials, epochs, store)
+    trains = _executor(executor, declared, kept, data, device, workers, address)
     if dry_run:
-        _plan(declared, kept, data, device, workers)
+        _plan(declared, kept, data, device, trains)
         return
-    failed = _train(declared, kept, data, device, workers)
+    failed = _train(declared, kept, data, device, trains)
     report(study, scale, trials, epochs, data, store, out)
     _check_failed(failed)
 
 
-def _find(
-    study: str, scale: str, trials: int | None, epochs: int | None, store: Path, device: str
-) -> tuple["Study", "Store"]:
-    """What is declared and where it is kept, for commands that train; the device is looked at."""
+def _find(study: str, scale: str, trials: int | None, epochs: int | None, store: Path) -> tuple["Study", "Store"]:
+    """What is declared and where it is kept, for commands that train."""
     from distillbias.studies.catalogue import find_study
-    from distillbias.studies.runner import check_device
     from distillbias.studies.store import Store
 
-    found = find_study(study, scale, trials, epochs), Store(store)
-    check_device(device)
-    return found
+    return find_study(study, scale, trials, epochs), Store(store)
 
 
-def _train(declared: "Study", kept: "Store", data: Path | None, device: str, workers: int) -> list[str]:
+def _executor(
+    name: str,
+    declared: "Study",
+    kept: "Store",
+    data: Path | None,
+    device: str,
+    workers: int | None,
+    address: str | None = None,
+) -> "Trains":
+    from distillbias.data.cache import home
+    from distillbias.studies.executors import make_executor
+    from distillbias.studies.worker import Place
+
+    place = Place(kept.where, home(data).absolute(), device)  # a worker may run in another folder
+    return make_executor(name, place, declared.runs, workers, address)
+
+
+def _train(declared: "Study", kept: "Store", data: Path | None, device: str, trains: "Trains") -> list[str]:
     """Train what is missing; return a line if some runs failed."""
     from rich.console import Console
 
     from distillbias.studies.progress import Watcher
     from distillbias.studies.runner import run_study
 
-    with Watcher(declared, kept, workers, Console()) as watcher:
-        failures = run_study(declared, kept, data, device, workers, watcher)
+    with Watcher(declared, kept, lambda: trains.slots, Console()) as watcher:
+        failures = run_study(declared, kept, data, device, watch=watcher, executor=trains)
     return [f"{len(failures)} of {len(declared.runs)} runs failed"] if failures else []
 
 
-def _plan(declared: "Study", kept: "Store", data: Path | None, device: str, workers: int) -> None:
+def _plan(declared: "Study", kept: "Store", data: Path | None, device: str, trains: "Trains") -> None:
     """Say what there is to train; train nothing."""
     from rich.console import Console
 
     from distillbias.studies.plan import plan, plan_table
-    from distillbias.studies.runner import check_workers
 
-    check_workers(workers)
     console = Console()
     with console.status("timing a few steps of what has not been trained here yet"):
         planned = plan(declared, kept, data, device)
-    table, summary = plan_table(declared, kept, planned, workers)
+    try:
+        table, summary = plan_table(declared, kept, planned, trains.slots)
+    finally:
+        trains.close()
     console.print(table)
     console.print(summary, soft_wrap=True, highlight=False)
 

@@ -12,7 +12,18 @@ Epochs = Annotated[int | None, typer.Option(help="Another length for every run: 
 Data = Annotated[Path | None, typer.Option(help="Where data sets live [default: $DISTILLBIAS_DATA or the cache].")]
 StoreAt = Annotated[Path, typer.Option(envvar="DISTILLBIAS_STORE", help="Where runs and reports are kept.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or cuda:1.")]
-Workers = Annotated[int, typer.Option(help="Runs at once.")]
+Workers = Annotated[int | None, typer.Option(help="Runs at once [default: 2; with ray all that the nodes can take].")]
+Executor = Annotated[
+    str,
+    typer.Option(help="Where runs are trained: processes (of this machine) or ray (all nodes of a Ray cluster)."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the Ray cluster: HOST:PORT of its head [default: $RAY_ADDRESS, or the one this machine is a node of]. "
+        "--store and --data must be paths that all nodes see."
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="Folder of the report [default: STORE/reports/STUDY-SCALE].")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out and list them, instead of stopping.")]
 STORE = Path("store")

@@ -8,12 +8,13 @@ which is the same as masking columns of the recurrent weights and lets the fast 
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from distillbias.models.output import Dropout, LockedDropout, Output, tied_output
+from distillbias.models.output import Dropout, LockedDropout, Output, Shares, tied_output
 from distillbias.tasks.task import Spec
 
 
@@ -66,6 +67,8 @@ class LSTM(nn.Module):
 @dataclass(frozen=True)
 class LSTMLanguageModelConfig:
     """Reads a sentence word by word and asks for the next; the defaults have 28,109,824 parameters (F4.1)."""
+
+    shares: ClassVar[Shares] = Shares(gpus=0.5)  # its products with the matrix of all words keep a GPU busy
 
     name: str = "LSTM"
     width: int = 1024  # of layers and embedding

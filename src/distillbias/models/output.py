@@ -41,6 +41,16 @@ def tied_output(states: Float[Tensor, "batch time width"], embedding: nn.Embeddi
     return Output(Factored(states, embedding.weight), {"penultimate": states})
 
 
+class Shares(NamedTuple):
+    """What a run of a model holds of a machine while it trains, if a cluster deals machines out.
+
+    A model that needs other than these declares `shares: ClassVar[Shares]`; that is no part of its runs' names.
+    """
+
+    cpus: float = 1.0  # cores for each of its threads
+    gpus: float = 0.25  # of one GPU, if it trains on one
+
+
 @runtime_checkable
 class ModelConfig(Protocol):
     """One architecture with its sizes: a frozen dataclass that builds a plain `nn.Module`."""

@@ -9,7 +9,7 @@ And a language model, in which each word sees those before it and asks for the n
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import sqrt
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from distillbias.data.vocabulary import BEGIN
 from distillbias.models.lstm import at_last_word
-from distillbias.models.output import Dropout, Output, tied_output
+from distillbias.models.output import Dropout, Output, Shares, tied_output
 from distillbias.tasks.task import Spec
 
 POSITIONS = 1024
@@ -67,6 +67,8 @@ class Classifier(nn.Module):
 @dataclass(frozen=True)
 class TransformerLanguageModelConfig:
     """Attends to the words before and asks for the next; the defaults have 24,577,024 parameters (F4.1)."""
+
+    shares: ClassVar[Shares] = Shares(gpus=0.5)  # its products with the matrix of all words keep a GPU busy
 
     name: str = "Transformer"
     width: int = 512

@@ -66,10 +66,10 @@ class _Worker:
         self.process.start()
         other.close()
         self.run: Run | None = None
-        self.used, self.seen = 0.0, time.monotonic()
+        self.pulse = Pulse()
 
     def give(self, run: Run) -> None:
-        self.run, self.seen = run, time.monotonic()
+        self.run, self.pulse = run, Pulse()
         try:
             self.pipe.send(run)
         except OSError:
@@ -91,18 +91,12 @@ class _Worker:
             self.process.join(timeout=10)
             events.append(Event(run, "lost", {"why": f"its worker died ({_ending(self.process.exitcode)})"}))
             self.run = None
-        elif self.run and self._hangs(hang):
+        elif self.run and self.pulse.beat(processor_seconds(self.process.pid)) > hang:
             self.process.kill()
             self.process.join(timeout=10)
             events.append(Event(run, "lost", {"why": f"its worker did nothing for {hang:.0f} s"}))
             self.run = None
         return events
-
-    def _hangs(self, hang: float) -> bool:
-        used = processor_seconds(self.process.pid)
-        if used is None or used - self.used >= 1:
-            self.used, self.seen = used or 0.0, time.monotonic()
-        return time.monotonic() - self.seen > hang
 
     def end(self) -> None:
         self.pipe.close()  # an idle worker leaves by itself
@@ -114,10 +108,27 @@ class _Worker:
             self.process.join()
 
 
-def processor_seconds(pid: int | None) -> float | None:
-    """What a process has used of the processor so far; None where the system does not say (`/proc`)."""
+class Pulse:
+    """A worker lives while it uses the processor: each second that it has used is a beat."""
+
+    def __init__(self) -> None:
+        self.used, self.seen = 0.0, time.monotonic()
+
+    def beat(self, used: float | None) -> float:
+        """Take note of what it has used so far (None: nobody knows, so it lives); the seconds since its last beat."""
+        if used is None or used - self.used >= 1:
+            self.used, self.seen = used or 0.0, time.monotonic()
+        return self.silent
+
+    @property
+    def silent(self) -> float:
+        return time.monotonic() - self.seen
+
+
+def processor_seconds(pid: int | None, thread: int | None = None) -> float | None:
+    """What a process, or one thread of it, has used of the processor; None where the system does not say (`/proc`)."""
     try:
-        with open(f"/proc/{pid}/stat") as file:
+        with open(f"/proc/{pid}/stat" if thread is None else f"/proc/{pid}/task/{thread}/stat") as file:
             fields = file.read().rpartition(")")[2].split()
     except OSError:
         return None

@@ -2,6 +2,7 @@
 
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from functools import cache
 from types import TracebackType
 
@@ -35,12 +36,13 @@ LSTM_WORK = {torch.ops.aten.mkldnn_rnn_layer: lstm_work}  # the counter knows no
 class Watcher:
     """Follows a study while it runs: trials done, epochs of what is running, time left.
 
-    Time left = the epochs still to do, each at the mean seconds an epoch of its kind took so far, over the workers.
+    Time left = the epochs still to do, each at the mean seconds an epoch of its kind took so far, over the workers,
+    `slots()` of them.
     A kind that has not been seen yet is guessed from the others by its arithmetic.
     """
 
-    def __init__(self, study: Study, store: Store, workers: int, console: Console):
-        self.console, self.workers = console, workers
+    def __init__(self, study: Study, store: Store, slots: Callable[[], int], console: Console):
+        self.console, self.slots = console, slots
         self.left = {run.name: run for run in missing(study, store)}
         self.total = len(study.runs)
         self.epochs_left = {name: run.recipe.epochs for name, run in self.left.items()}
@@ -121,7 +123,7 @@ class Watcher:
         spec = next(iter(self.left.values())).task.spec if self.left else None
         rate = sum(known.values()) / sum(step_work(each, spec) for each in known) if spec else 0.0
         seconds = sum(epochs * known.get(kind(run), rate * step_work(kind(run), run.task.spec)) for run, epochs in runs)
-        return f"about {duration(seconds / min(self.workers, max(1, len(runs))))} left"
+        return f"about {duration(seconds / max(1, min(self.slots(), len(runs))))} left"
 
 
 def kind(run: Run) -> Kind:

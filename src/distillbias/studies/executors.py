@@ -1,0 +1,31 @@
+"""Which executor a command asks for. A new one: a file beside `processes.py`, a name and a case here."""
+
+from collections.abc import Sequence
+
+from distillbias.errors import InputError
+from distillbias.studies.executor import Executor
+from distillbias.studies.processes import Processes
+from distillbias.studies.run import Run
+from distillbias.studies.runner import check_device, check_workers
+from distillbias.studies.worker import Place
+
+NAMES = ("processes", "ray")
+WORKERS = 2  # processes, if nobody says how many
+
+
+def make_executor(
+    name: str, place: Place, runs: Sequence[Run], workers: int | None = None, address: str | None = None
+) -> Executor:
+    """The executor of this name for `runs`: at most `workers` at once, on the cluster at `address` if it is one."""
+    if name not in NAMES:
+        raise InputError(f"executor {name!r}; it is one of {', '.join(NAMES)}")
+    if workers is not None:
+        check_workers(workers)
+    if name == "ray":
+        from distillbias.studies.ray_cluster import AUTO, RayCluster
+
+        return RayCluster(place, runs, address or AUTO, workers)
+    if address is not None:
+        raise InputError(f"address {address!r}; only --executor ray has one")
+    check_device(place.device)
+    return Processes(place, WORKERS if workers is None else workers)
