@@ -2,8 +2,8 @@
 
     python benchmarks/tune_agreement_lm.py --data DIR
 
-Trains on the first 15,000 sentences of wiki-train and scores the last 5,000 after every epoch: perplexity, and how often
-the right form of the verb is the more likely, for all and for those at distance 5 or more. Nothing is kept.
+Trains on the first 15,000 sentences of wiki-train and scores the last 5,000 after every epoch: perplexity, and how
+often the right form of the verb is the more likely, for all and for those at distance 5 or more. Nothing is kept.
 results/tuning-agreement-lm.txt has what it printed before the recipes were chosen.
 """
 
