@@ -150,6 +150,7 @@ def _plan(declared: "Study", kept: "Store", data: Path | None, device: str, trai
     with console.status("timing a few steps of what has not been trained here yet"):
         planned = plan(declared, kept, data, device)
     try:
+        trains.events(0.0)  # a cluster counts its nodes
         table, summary = plan_table(declared, kept, planned, trains.slots)
     finally:
         trains.close()

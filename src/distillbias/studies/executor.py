@@ -37,7 +37,7 @@ class Executor(Protocol):
 
     @property
     def slots(self) -> int:
-        """How many runs it can train at once."""
+        """How many runs it can train at once, as of the last events: on a cluster nodes come and go."""
         ...
 
     def submit(self, run: Run) -> None: ...

@@ -1,6 +1,7 @@
 """Runs on a Ray cluster that is there already, one task a run; a node that dies costs only what it trained."""
 
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -33,10 +34,11 @@ class _Try:
 
 
 class RayCluster:
-    """An `Executor` of Ray tasks; it connects when it is first asked for something.
+    """An `Executor` of Ray tasks. It connects when it is first asked for events or given a run.
 
     `runs` are those that it may be given. At most `most` are trained at once, None: as many as the nodes have room for,
-    counted again as they come and go. Ray tries nothing twice: that is the runner's matter.
+    counted again as they come and go; where shares differ, by the smallest: then some runs wait in Ray's queue, but no
+    room stays empty. Ray tries nothing twice: that is the runner's matter.
 
     Raises:
         InputError: no Ray, no cluster, it is lost, or no node has room for a run, at first or for `hang` seconds.
@@ -53,18 +55,8 @@ class RayCluster:
         self.late: list[tuple[Event, float]] = []  # done, by their word, but not yet seen here; and since when
         self.held = ExitStack()
         self.ray: Any = None
-        self.room: dict[Shares, int] = {}
+        self.slots = 0
         self.looked = self.fitted = float("-inf")
-
-    @property
-    def slots(self) -> int:
-        """Counted by the smallest shares: where they differ, runs may wait in Ray's queue, but no room stays empty."""
-        if time.monotonic() - self.looked > LOOK:
-            with self._connected():
-                self._look()
-            self.looked = time.monotonic()
-        room = max(self.room.values(), default=0)
-        return room if self.most is None else min(room, self.most)
 
     def submit(self, run: Run) -> None:
         need, ticket = shares(run, self.place), f"{run.name}-{uuid4().hex}"
@@ -74,10 +66,11 @@ class RayCluster:
             self.tries[ticket] = _Try(run, task.remote(self.desk, ticket, run, self.place, self.mark, self.code))
 
     def events(self, seconds: float) -> list[Event]:
-        if not self.tries:
-            time.sleep(seconds)
-            return self._seen([])
         with self._connected() as ray:
+            self._look()
+            if not self.tries:
+                time.sleep(seconds)
+                return self._seen([])
             tickets = {each.task: ticket for ticket, each in self.tries.items()}
             ended, _ = ray.wait(list(tickets), timeout=seconds)
             found = [event for beat in ray.get(self.desk.read.remote()) for event in self._heard(beat)]
@@ -128,15 +121,20 @@ class RayCluster:
         self.train = options(train)
 
     def _look(self) -> None:
-        """Count what the nodes have room for, by shares."""
+        """Count, now and then, what the nodes have room for."""
+        now = time.monotonic()
+        if now - self.looked < LOOK:
+            return
+        self.looked = now
         nodes = [node for node in self.ray.nodes() if node["Alive"]]
         needs = {shares(run, self.place) for run in self.runs}
-        self.room = {need: sum(_fits(need, node["Resources"]) for node in nodes) for need in needs}
-        if all(self.room.values()):
-            self.fitted = time.monotonic()
-        elif time.monotonic() - self.fitted > self.hang:
-            lacking = [need for need, room in self.room.items() if not room]
-            if waiting := [run for run in self.runs if shares(run, self.place) in lacking and not self.store.done(run)]:
+        room = {need: sum(_fits(need, node["Resources"]) for node in nodes) for need in needs}
+        self.slots = min(max(room.values(), default=0), self.most or sys.maxsize)
+        if all(room.values()):
+            self.fitted = now
+        elif now - self.fitted > self.hang:
+            waiting = [run for run in self.runs if not room[shares(run, self.place)] and not self.store.done(run)]
+            if waiting:
                 raise InputError(self._no_room(waiting[0], nodes))
 
     def _no_room(self, run: Run, nodes: list[dict[str, Any]]) -> str:

@@ -25,9 +25,12 @@ def import_ray() -> ModuleType:
 
 @contextmanager
 def connected(address: str) -> Iterator[ModuleType]:
-    """Ray, connected to the cluster at `address`; one that is connected already is used and stays so."""
+    """Ray, connected to the cluster at `address`. Where this process was connected to it before, it stays so."""
     ray = import_ray()
     if ray.is_initialized():
+        there = ray.get_runtime_context().gcs_address
+        if address not in (AUTO, there):
+            raise InputError(f"address {address!r}; this process is connected to the Ray cluster at {there}")
         yield ray
         return
     _connect(ray, address)
