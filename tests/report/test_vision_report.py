@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import scipy.stats
 import torch
 import torch.nn.functional as F
 from tests import tiny
@@ -256,6 +257,24 @@ def test_barriers_are_heights_of_the_lines(out: Path, store: Store) -> None:
                 if row == "Figure 8 (a) MLP" and column in name.lower()
             ]
             assert values == pytest.approx([height], abs=1e-9)
+
+
+def test_every_pair_of_figures_8_and_9_has_an_interval_and_a_barrier_with_units_aligned(
+    out: Path, store: Store
+) -> None:
+    found, told = trials(out, "barriers"), {row["row"]: row["text"] for row in rows(out, "barriers") if row["text"]}
+    names = {row for row, _ in found}
+    assert len(names) == 2 + 6
+    for name, (first, other) in {
+        "Figure 8 (b) CNN": ("CNN", "CNN"),
+        "Figure 9 CNN – Data": ("CNN → MLP", "MLP"),
+    }.items():
+        ends = [(STUDY.arms[first][trial], STUDY.arms[second(other)][trial]) for trial in (0, 1)]
+        aligned = {trial: line(*pair, store, None, aligned=True).heights[0] for trial, pair in enumerate(ends)}
+        assert found[name, "aligned"] == pytest.approx(aligned)
+        heights = [line(*pair, store, None).heights[0] for pair in ends]
+        low, high = scipy.stats.t.interval(0.95, 1, np.mean(heights), scipy.stats.sem(heights))
+        assert told[name] == f"[{low:+.4f}, {high:+.4f}]".replace("-", "−")
 
 
 def test_path_distances_are_those_of_kept_activations(out: Path, store: Store) -> None:

@@ -88,6 +88,11 @@ class Cell:
 Entry = Cell | str | int | float | None
 
 
+def interval(low: float, high: float) -> str:
+    """An interval as an entry of a table."""
+    return f"[{low:+.4f}, {high:+.4f}]".replace("-", "−")
+
+
 @dataclass(frozen=True)
 class Table:
     """Entries in rows and columns. `corner` heads the column of row names; `cells[i][j]` is row i, column j."""

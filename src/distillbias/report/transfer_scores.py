@@ -193,7 +193,7 @@ def _gain_cells(evidence: Evidence, compared: Compared, adjusted: float | None) 
         yield from ("too few trials", "", None, None, None)
         return
     told = summary(differences)
-    yield _interval(told.low, told.high)
+    yield interval(told.low, told.high)
     yield _examples_interval(evidence, compared)
     effect = effect_size(differences, np.zeros(len(differences)))
     yield round(effect, 2) if isfinite(effect) else None
@@ -209,16 +209,12 @@ def _examples_interval(evidence: Evidence, compared: Compared) -> Entry:
     hits = {arm: _hits(evidence, arm, test, compared.trials) for arm in (compared.arm, compared.plan.student)}
     pairs = zip(hits[compared.arm], hits[compared.plan.student], strict=True)
     found = hierarchical_bootstrap([ours - theirs for ours, theirs in pairs], DRAWS)
-    return _interval(found.low, found.high)
+    return interval(found.low, found.high)
 
 
 def _hits(evidence: Evidence, arm: str, test: str, trials: list[int]) -> list[np.ndarray]:
     rows = [evidence.records[arm][trial].predictions(test) for trial in trials]
     return [(each.logits.argmax(1) == each.labels).astype(np.float64) for each in rows]
-
-
-def _interval(low: float, high: float) -> str:
-    return f"[{low:+.4f}, {high:+.4f}]".replace("-", "−")
 
 
 def _slug(title: str) -> str:

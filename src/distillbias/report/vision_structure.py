@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from distillbias.analysis.statistics import summary
 from distillbias.analysis.trajectory import joint_paths, path_alignment
 from distillbias.report import figures
 from distillbias.report.distances import SEED, MapPlan, representations_section
 from distillbias.report.evidence import Evidence
 from distillbias.report.html import Section
 from distillbias.report.published import ARMS
-from distillbias.report.tables import Table
+from distillbias.report.tables import Entry, Table, interval
 from distillbias.report.writing import Gallery
 from distillbias.studies.basins import WEIGHTS, Line, line
 from distillbias.studies.execute import STAGES
@@ -106,8 +107,10 @@ def basins(evidence: Evidence, gallery: Gallery) -> Section:
     teachers = list(arm)
     triangle = [(row, column) for i, row in enumerate(teachers) for column in teachers[: i + 1]]
     figure8 = {"(a) MLP": ("MLP", "MLP"), "(b) CNN": ("CNN", "CNN")}
-    named = {f"Figure 8 {title}": _lines(evidence, *pair) for title, pair in figure8.items()}
-    named |= {f"Figure 9 {row} – {column}": _lines(evidence, arm[row], arm[column]) for row, column in triangle}
+    pairs = {f"Figure 8 {title}": pair for title, pair in figure8.items()}
+    pairs |= {f"Figure 9 {row} – {column}": (arm[row], arm[column]) for row, column in triangle}
+    named = {name: _lines(evidence, *pair) for name, pair in pairs.items()}
+    aligned = {name: _lines(evidence, *pair, aligned=True) for name, pair in pairs.items()}
     pictures = (
         gallery.add(
             figures.draw_barriers({t: _barrier(pair[0], named[f"Figure 8 {t}"]) for t, pair in figure8.items()}),
@@ -125,13 +128,14 @@ def basins(evidence: Evidence, gallery: Gallery) -> Section:
             "the weight of the second. Both start from the same weights.",
         ),
     )
-    return Section("Loss basins", (), (_barrier_table(evidence, named),), pictures)
+    return Section("Loss basins", (), (_barrier_table(evidence, named, aligned),), pictures)
 
 
-def _lines(evidence: Evidence, first: str, other: str) -> dict[int, Line]:
+def _lines(evidence: Evidence, first: str, other: str, aligned: bool = False) -> dict[int, Line]:
     """{trial: line}; the second end is the other arm's run in its second order."""
     ones, others = evidence.runs(first), evidence.runs(second(other))
-    return {t: line(ones[t], others[t], evidence.store, evidence.data) for t in sorted(ones.keys() & others.keys())}
+    trials = sorted(ones.keys() & others.keys())
+    return {trial: line(ones[trial], others[trial], evidence.store, evidence.data, aligned) for trial in trials}
 
 
 def _barrier(arm: str, lines: dict[int, Line]) -> figures.Barrier:
@@ -151,14 +155,24 @@ def _barrier(arm: str, lines: dict[int, Line]) -> figures.Barrier:
     )
 
 
-def _barrier_table(evidence: Evidence, named: dict[str, dict[int, Line]]) -> Table:
-    cells = tuple(
-        tuple(evidence.cell_of({trial: each.heights[kind] for trial, each in lines.items()}) for kind in (0, 1))
-        for lines in named.values()
-    )
+def _barrier_table(evidence: Evidence, named: dict[str, dict[int, Line]], aligned: dict[str, dict[int, Line]]) -> Table:
+    cells = tuple(_barrier_cells(evidence, lines, aligned[name]) for name, lines in named.items())
     caption = (
-        "Height of the barrier: the largest excess of the test loss over the straight line between the two ends, "
-        "on 21 points. Refreshed: batch-norm statistics recomputed on training images at each point."
+        "Height of the barrier: the largest excess of the test loss over the straight line between the two ends, in "
+        "nats, on 21 points. Refreshed: batch-norm statistics recomputed on training images at each point; beside it "
+        "the 95 % t-interval of its mean over trials. Aligned: refreshed, too, and the hidden units of the second "
+        "model permuted to lie near the first's, so that what is left is no matter of their order."
     )
-    columns = (figures.REFRESHED, figures.INTERPOLATED)
+    columns = (figures.REFRESHED, "95 % interval", "aligned", figures.INTERPOLATED)
     return Table("barriers", "Barriers", caption, columns, tuple(named), cells, "pair")
+
+
+def _barrier_cells(evidence: Evidence, lines: dict[int, Line], aligned: dict[int, Line]) -> tuple[Entry, ...]:
+    heights, interpolated = ({trial: each.heights[kind] for trial, each in lines.items()} for kind in (0, 1))
+    told = summary(list(heights.values())) if len(heights) > 1 else None
+    return (
+        evidence.cell_of(heights),
+        interval(told.low, told.high) if told else None,
+        evidence.cell_of({trial: each.heights[0] for trial, each in aligned.items()}),
+        evidence.cell_of(interpolated),
+    )
