@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from distillbias.models.mlp import MLPConfig
 from distillbias.models.output import Shares
 from distillbias.studies import ray_connection
 from distillbias.studies.executor import Event, Executor
+from distillbias.studies.processes import HANG
 from distillbias.studies.ray_cluster import RayCluster, shares
 from distillbias.studies.run import Run
 from distillbias.studies.runner import run_study
@@ -100,7 +102,7 @@ def nodes() -> Iterator[Nodes]:
         ray.shutdown()
         made.cluster.shutdown()
         os.environ.pop(MARK[0])
-        assert gone(of_cluster), [command(pid) for pid in of_cluster()]
+        assert ended(of_cluster), [command(pid) for pid in of_cluster()]
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +130,10 @@ def wait_for(what, seconds: float = 60.0) -> None:
         time.sleep(0.01)
 
 
+def ended(running) -> bool:
+    return gone(running, seconds=60)
+
+
 def who(store: Store) -> dict[int, Run]:
     """{process: the run that it trained last}, by the runs' logs."""
     logs = {run: store.folder(run) / LOG for run in STUDY.runs}
@@ -140,7 +146,7 @@ def test_no_orphan_survives_a_killed_command(nodes: Nodes, tmp_path: Path) -> No
     wait_for(lambda: has_checkpoint(tmp_path))
     running.kill()
     running.wait()
-    assert gone(training)
+    assert ended(training)
 
 
 def test_a_study_is_stopped_and_goes_on_loses_a_node_and_gets_another(
@@ -163,7 +169,7 @@ def test_a_study_is_stopped_and_goes_on_loses_a_node_and_gets_another(
     executor = Stopped(place(tmp_path), STUDY.runs, connected.address)
     with pytest.raises(KeyboardInterrupt):
         run_study(STUDY, store, None, watch=seen.append, executor=executor)
-    assert gone(training), "orphans train on"
+    assert ended(training), "orphans train on"
     ends = {event.run: event.kind for event in seen}  # a run that was nearly through may be done
     assert {ends[run] for run in left} <= {"left", "done"} and all(
         store.done(run) == (ends[run] == "done") for run in ends
@@ -206,8 +212,8 @@ def test_a_study_is_stopped_and_goes_on_loses_a_node_and_gets_another(
     assert run_study(STUDY, store, None, watch=seen.append, executor=executor) == []
     assert slots == [2, 1, 2]
     assert [(e.run, e.said["why"]) for e in seen if e.kind == "lost"] == [(lost[0], "its node died")]
-    begun = [e.run for e in seen if e.kind == "started"]
-    assert sorted(begun.count(run) for run in STUDY.runs) == [1, 1, 1, 1, 2] and begun.count(lost[0]) == 2
+    begun = Counter(event.run for event in seen if event.kind == "started")
+    assert begun == Counter(run for run in STUDY.runs if ends.get(run) != "done") + Counter(lost)
     assert 1 <= len(before) and before.items() <= done_at(store).items()
     epochs = {run: [e.said["epoch"] for e in seen if e.kind == "epoch" and e.run == run] for run in STUDY.runs}
     assert all(epochs[run][0] > 1 for run in left) and epochs[lost[0]].count(1) <= 1, "one began anew"
@@ -245,13 +251,17 @@ def test_a_worker_that_hangs_is_replaced(connected: Nodes, reference: Store, tmp
             if not stopped and has_checkpoint(tmp_path) and (trains := who(store).keys() & set(training())):
                 stopped.append(trains.pop())
                 os.kill(stopped[0], signal.SIGSTOP)
-            return super().events(seconds)
+                self.hang = 2.0  # until it is found: on a busy machine others could seem to hang, too
+            found = super().events(seconds)
+            if any(event.kind == "lost" for event in found):
+                self.hang = HANG
+            return found
 
-    executor = Stopping(place(tmp_path), STUDY.runs, connected.address, hang=4.0)
+    executor = Stopping(place(tmp_path), STUDY.runs, connected.address)
     study = Study("one", "tiny", "?", {"MLP": (run,)})
     assert run_study(study, store, None, watch=seen.append, executor=executor) == []
-    assert [e.said["why"] for e in seen if e.kind == "lost"] == ["its worker did nothing for 4 s"]
-    assert gone(lambda: alive(stopped))
+    assert [e.said["why"] for e in seen if e.kind == "lost"] == ["its worker did nothing for 2 s"]
+    assert ended(lambda: alive(stopped))
     assert [each for each in differences(store, reference) if each.startswith(run.name)] == []
 
 
@@ -260,7 +270,7 @@ def test_closing_ends_what_runs(connected: Nodes, tmp_path: Path) -> None:
     executor.submit(STUDY.runs[0])
     wait_for(training)
     executor.close()
-    assert gone(training) and ray.is_initialized()
+    assert ended(training) and ray.is_initialized()
 
 
 def test_a_run_that_fits_nowhere_is_one_line(connected: Nodes, tmp_path: Path, monkeypatch) -> None:
