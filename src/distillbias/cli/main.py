@@ -1,6 +1,8 @@
 """The command line: parse, call, print. Everything heavy is imported by the command that needs it."""
 
+import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,7 +65,7 @@ def demo(
         failed += _train(declared, kept, None, "cpu", _executor("processes", declared, kept, None, "cpu", workers))
     kept, studies, console = found[0][1], [declared for declared, _ in found], Console()
     with console.status("analysing and drawing"):
-        written = write_joined(studies, kept, None, out or kept.root / "reports" / studies[0].scale)
+        written = write_joined(studies, kept, None, out or kept.reports / studies[0].scale)
     _print_report(written, console)
     _check_failed(failed)
 
@@ -103,12 +105,12 @@ def run(
     _check_failed(failed)
 
 
-def _find(study: str, scale: str, trials: int | None, epochs: int | None, store: Path) -> tuple["Study", "Store"]:
+def _find(study: str, scale: str, trials: int | None, epochs: int | None, store: str) -> tuple["Study", "Store"]:
     """What is declared and where it is kept, for commands that train."""
     from distillbias.studies.catalogue import find_study
-    from distillbias.studies.store import Store
+    from distillbias.studies.store import open_store
 
-    return find_study(study, scale, trials, epochs), Store(store)
+    return find_study(study, scale, trials, epochs), open_store(store)
 
 
 def _executor(
@@ -181,11 +183,11 @@ def report(
 
     from distillbias.report.catalogue import write_report
     from distillbias.studies.catalogue import find_study
-    from distillbias.studies.store import Store
+    from distillbias.studies.store import open_store
 
-    kept, declared, console = Store(store), find_study(study, scale, trials, epochs), Console()
+    kept, declared, console = open_store(store), find_study(study, scale, trials, epochs), Console()
     with console.status("analysing and drawing; the loss basins take minutes the first time"):
-        written = write_report(declared, kept, data, out or kept.root / "reports" / declared.title)
+        written = write_report(declared, kept, data, out or kept.reports / declared.title)
     _print_report(written, console)
 
 
@@ -210,9 +212,9 @@ def pack(
     """
     from distillbias.studies.catalogue import find_study
     from distillbias.studies.packing import pack
-    from distillbias.studies.store import Store
+    from distillbias.studies.store import open_store
 
-    packed = pack(find_study(study, scale, trials, epochs), Store(store), out)
+    packed = pack(find_study(study, scale, trials, epochs), open_store(store), out)
     typer.echo(f"{len(packed)} runs are packed in {out}")
 
 
@@ -225,9 +227,9 @@ def unpack(
     Example: distillbias unpack results/agreement-laptop
     """
     from distillbias.studies.packing import unpack
-    from distillbias.studies.store import Store
+    from distillbias.studies.store import open_store
 
-    copied, there = unpack(folder, Store(store))
+    copied, there = unpack(folder, open_store(store))
     typer.echo(f"{copied} runs unpacked, {there} were there")
 
 
@@ -243,9 +245,9 @@ def status(
 
     from distillbias.studies.catalogue import find_study
     from distillbias.studies.progress import status_table
-    from distillbias.studies.store import Store
+    from distillbias.studies.store import open_store
 
-    Console().print(status_table(find_study(study, scale, trials, epochs), Store(store)))
+    Console().print(status_table(find_study(study, scale, trials, epochs), open_store(store)))
 
 
 @app.command()
@@ -257,11 +259,11 @@ def verify(
     Example: distillbias verify vision --scale laptop
     """
     from distillbias.studies.catalogue import find_study
-    from distillbias.studies.store import Store
+    from distillbias.studies.store import open_store
     from distillbias.studies.verify import verify
 
     declared = find_study(study, scale, trials, epochs)
-    found = verify(declared, Store(store))
+    found = verify(declared, open_store(store))
     for note in found.notes:
         typer.echo(f"note: {note.file} {note.what}")
     for damage in found.damage:
@@ -309,10 +311,10 @@ def evaluate(
 
     from distillbias.studies.outside import score_outside, score_table
     from distillbias.studies.runner import check_device
-    from distillbias.studies.store import Store
+    from distillbias.studies.store import open_store
 
     check_device(device)
-    scored = score_outside(run, data, Store(store), device, skip_bad)
+    scored = score_outside(run, data, open_store(store), device, skip_bad)
     Console().print(score_table(scored))
     _list_skipped(scored.skipped)
 
@@ -325,7 +327,9 @@ def _list_skipped(lines: Sequence[str]) -> None:
 def main() -> None:
     """Run the command; what a user did wrong, or a disk refused, is one line and status 1."""
     try:
-        app()
+        with _led() as leads:
+            if leads:
+                app()
     except (InputError, RunError) as error:
         typer.echo(f"error: {printable(str(error))}", err=True)
         raise SystemExit(1) from None
@@ -333,3 +337,12 @@ def main() -> None:
         if ended.code == 130:  # what typer makes of Ctrl-C
             typer.echo("stopped; what is finished is kept, the same command goes on from there", err=True)
         raise
+
+
+def _led() -> AbstractContextManager[bool]:
+    """Of the processes that torchrun started one runs the command, the others help it to train."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return nullcontext(True)
+    from distillbias.studies.torchrun import led
+
+    return led()

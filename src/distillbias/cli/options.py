@@ -10,7 +10,13 @@ Scale = Annotated[str, typer.Option(help="demo (minutes, embedded data), laptop 
 Trials = Annotated[int | None, typer.Option(help="Repetitions, each with its own seeds and teachers.")]
 Epochs = Annotated[int | None, typer.Option(help="Another length for every run: a quick look, not a result.")]
 Data = Annotated[Path | None, typer.Option(help="Where data sets live [default: $DISTILLBIAS_DATA or the cache].")]
-StoreAt = Annotated[Path, typer.Option(envvar="DISTILLBIAS_STORE", help="Where runs and reports are kept.")]
+StoreAt = Annotated[
+    str,
+    typer.Option(
+        envvar="DISTILLBIAS_STORE",
+        help="Where runs and reports are kept: a folder, or a URL that fsspec knows, such as s3://bucket/prefix.",
+    ),
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or cuda:1.")]
 Workers = Annotated[int | None, typer.Option(help="Runs at once [default: 2; with ray all that the nodes can take].")]
 Executor = Annotated[
@@ -24,6 +30,11 @@ Address = Annotated[
         "--store and --data must be paths that all nodes see."
     ),
 ]
-Out = Annotated[Path | None, typer.Option(help="Folder of the report [default: STORE/reports/STUDY-SCALE].")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the report [default: STORE/reports/STUDY-SCALE; reports/STUDY-SCALE if STORE is a URL]."
+    ),
+]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out and list them, instead of stopping.")]
-STORE = Path("store")
+STORE = "store"

@@ -39,14 +39,14 @@ def pack(study: Study, store: Store, out: Path) -> list[Run]:
     """Write every finished run of `study` to `out`/packed; what is there already and is whole stays."""
     done = [run for run in study.runs if store.done(run)]
     if not done:
-        raise InputError(f"nothing to pack: no run of {study.title} is finished in {store.root}")
+        raise InputError(f"nothing to pack: no run of {study.title} is finished in {store.where}")
     for run in done:
         target = out / PACKED / run.name
         if not (target / DONE).exists():
             with clear_errors(out):
                 shutil.rmtree(target, ignore_errors=True)
                 target.mkdir(parents=True)
-            _pack_run(store.folder(run), target)
+            _pack_run(store.record(run).folder, target)
     return done
 
 
@@ -99,6 +99,7 @@ def unpack(folder: Path, store: Store) -> tuple[int, int]:
         raise InputError(f"no packed runs in {folder}: looked for {PACKED}/*/{DONE}")
     copied = 0
     with store.alone():
+        store.sweep()
         for source in packed:
             run, contents = open_packed(source)
             if store.done(run):

@@ -45,14 +45,19 @@ def run_study(
     `executor` None: `workers` processes of this machine.
     """
     check_workers(workers)
-    hurt = damaged(study, store)
-    if not hurt and not missing(study, store):
+    hurt, lacking = damaged(study, store), missing(study, store)
+    if not hurt and not lacking:
         return []
     with store.alone():
-        store.sweep()
         for run in hurt:
             store.reopen(run)
+        store.sweep()  # a store at a URL puts there what was finished here and could not be put
         todo = missing(study, store)
+        for run in dict.fromkeys([*hurt, *lacking]):
+            if run not in todo:
+                watch(Event(run, "done"))
+        if not todo:
+            return []
         todo[0].task.load(data)  # data that is missing or damaged is one clear line before anything starts
         place = Place(store.where, data, device, every=every)
         return _train(todo, store, executor or Processes(place, min(workers, len(todo))), watch)

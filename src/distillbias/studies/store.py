@@ -149,6 +149,11 @@ class Store:
             probe.touch()
             probe.unlink()
 
+    @property
+    def reports(self) -> Path:
+        """Where reports go, if nobody says."""
+        return self.root / "reports"
+
     def folder(self, run: Run) -> Path:
         return self.root / "runs" / run.name
 
@@ -162,16 +167,23 @@ class Store:
     def record(self, run: Run) -> Record:
         if not self.done(run):
             raise InputError(f"run {run.name} ({run.label}) is not finished in {self.where}")
-        return Record(self.folder(run))
+        return self._open(run.name)
 
     def find(self, name: str) -> Record:
         """The finished run whose name begins with `name`."""
-        folders = sorted(path.parent for path in (self.root / "runs").glob(f"*/{DONE}"))
-        found = [folder for folder in folders if name and folder.name.startswith(name)]
+        names = self.finished()
+        found = [each for each in names if name and each.startswith(name)]
         if len(found) != 1:
-            known = ", ".join(folder.name for folder in folders[:8]) + (", ..." if len(folders) > 8 else "")
-            raise InputError(f"{len(found)} runs begin with {name!r} in {self.root}; finished: {known or 'none'}")
-        return Record(found[0])
+            known = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+            raise InputError(f"{len(found)} runs begin with {name!r} in {self.where}; finished: {known or 'none'}")
+        return self._open(found[0])
+
+    def finished(self) -> list[str]:
+        """The names of all finished runs."""
+        return sorted(path.parent.name for path in (self.root / "runs").glob(f"*/{DONE}"))
+
+    def _open(self, name: str) -> Record:
+        return Record(self.root / "runs" / name)
 
     def start(self, run: Run) -> Path:
         """A folder for a run; of what an unfinished try left only its checkpoints and its log stay."""
@@ -192,6 +204,9 @@ class Store:
         for path in folder.glob(f"{CHECKPOINT}*"):
             path.unlink()
 
+    def keep_checkpoints(self, run: Run) -> None:
+        """Called when a run has written a checkpoint: here it is where it should be."""
+
     def reopen(self, run: Run) -> None:
         """Mark a finished run as unfinished, to be trained again."""
         (self.folder(run) / DONE).unlink(missing_ok=True)
@@ -200,8 +215,15 @@ class Store:
         """False for a finished run that came without them (`studies.packing`)."""
         return self.done(run) and (self.folder(run) / WEIGHTS).exists()
 
-    def damaged(self, run: Run) -> list[str]:
-        """Files of a finished run that are missing or are not what was written."""
+    def has(self, run: Run, file: str) -> bool:
+        """Whether a finished run has this file, whole or not."""
+        return (self.folder(run) / file).exists()
+
+    def damaged(self, run: Run, far: bool = False) -> list[str]:
+        """Files of a finished run that are missing or are not what was written.
+
+        `far` also reads again what a store at a URL has there; a folder has all of it here.
+        """
         folder = self.folder(run)
         try:
             sums = read_json((folder / DONE).read_bytes(), DONE)
@@ -303,7 +325,9 @@ class Store:
 def check_sees(store: Store, mark: str) -> None:
     """Refuse a folder that is not the store of that mark: what a machine writes elsewhere nobody finds."""
     if not store.sees(mark):
-        raise InputError(f"{store.where} is not the store that the command sees; --store must be a path that all machines see")
+        raise InputError(
+            f"{store.where} is not the store that the command sees; --store must be a path that all machines see"
+        )
 
 
 def open_store(where: str | Path) -> Store:

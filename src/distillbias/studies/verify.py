@@ -26,7 +26,9 @@ def verify(study: Study, store: Store) -> Verified:
     """Read every file of the study's finished runs and their teachers' signals."""
     done = [run for run in study.runs if store.done(run)]
     damage = [
-        Finding(f"runs/{run.name}/{file}", _state(store, run, file)) for run in done for file in store.damaged(run)
+        Finding(f"runs/{run.name}/{file}", _state(store, run, file))
+        for run in done
+        for file in store.damaged(run, far=True)
     ]
     signals = [
         path for run in study.runs for path in sorted((store.root / "signals").glob(f"{run.name}-*.safetensors"))
@@ -42,7 +44,7 @@ def verify(study: Study, store: Store) -> Verified:
 
 
 def _state(store: Store, run: Run, file: str) -> str:
-    return "is not what was written" if (store.folder(run) / file).exists() else "is missing"
+    return "is not what was written" if store.has(run, file) else "is missing"
 
 
 def _other_teacher(run: Run, store: Store) -> list[Finding]:
