@@ -37,6 +37,7 @@ from distillbias.tasks.task import Examples, Splits, Task
 from distillbias.training.batching import ResidentData
 from distillbias.training.checkpoint import Course, Weights
 from distillbias.training.loop import train
+from distillbias.training.parallel import ALONE, Ranks, share_batch_norm
 from distillbias.training.recipe import make_optimizer
 from distillbias.training.seeds import stream
 from distillbias.training.teacher import weights_fingerprint
@@ -68,23 +69,27 @@ def execute(
     report: Report = lambda said: None,
     every: float = EVERY,
     leave: Callable[[], bool] = lambda: False,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Train and evaluate `run` and write its record; go on from its newest checkpoint, if there is one.
 
-    A checkpoint is written each `every` seconds, and when `leave` says that it is time to.
+    A checkpoint is written each `every` seconds, and when `leave` says that it is time to. Of several `ranks` this is
+    the first, the others `assist`.
 
     Raises:
         RunError: it cannot finish; then nothing is `done`.
         Left: it was asked to.
     """
     began, started = time.time(), time.perf_counter()
-    splits = load_splits(run.task, data)
-    folder = store.start(run)
-    model = build(run, device)
-    taught = lesson(run, store, splits.train, device)
+    with ranks.in_turn():
+        splits = load_splits(run.task, data)
+        folder = store.start(run)
+        model = build(run, device)
+        taught = lesson(run, store, splits.train, device, ranks)
     prepared = time.perf_counter()
-    checkpoints = Checkpoints(folder, whose(run, taught, splits.train, device), every)
-    course = fit(run, model, taught, splits.train, report, checkpoints, leave)
+    facts = whose(run, taught, splits.train, device, ranks)
+    checkpoints = Checkpoints(folder, facts, every, ranks, lambda: store.keep_checkpoints(run))
+    course = fit(run, model, taught, splits.train, report, checkpoints, leave, ranks)
     trained = time.perf_counter()
     facts = {
         "label": run.label,
@@ -103,18 +108,32 @@ def execute(
         "training": course.seconds,
         "evaluating": time.perf_counter() - trained,
     }
-    facts["provenance"] = provenance(device) | {"began": began, "ended": time.time()}
+    where = {"began": began, "ended": time.time(), "processes": ranks.world}
+    facts["provenance"] = provenance(device) | where
     write_json(folder / RECORD, facts)
     store.finish(run)
 
 
-def whose(run: Run, taught: Lesson, examples: Examples, device: str) -> dict[str, Any]:
+def assist(run: Run, store: Store, data: Path | None, device: str, ranks: Ranks) -> None:
+    """What another rank than the first does while that one executes `run`: its part of the training. Writes nothing.
+
+    Raises what `execute` raises in the first, if both meet it.
+    """
+    with ranks.in_turn():
+        splits = load_splits(run.task, data)
+        model = build(run, device)
+        taught = lesson(run, store, splits.train, device, ranks)
+    checkpoints = Checkpoints(store.folder(run), whose(run, taught, splits.train, device, ranks), ranks=ranks)
+    fit(run, model, taught, splits.train, lambda said: None, checkpoints, ranks=ranks)
+
+
+def whose(run: Run, taught: Lesson, examples: Examples, device: str, ranks: Ranks = ALONE) -> dict[str, Any]:
     """What must be the same for a training to go on from a checkpoint with the same bits."""
     return {
         "run": run.name,
         "teacher": taught.teacher,
         "examples": examples.fingerprint,
-        "device": device.partition(":")[0],
+        "device": ranks.over(device.partition(":")[0]),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
@@ -128,15 +147,19 @@ def fit(
     report: Report,
     checkpoints: Checkpoints | None = None,
     leave: Callable[[], bool] = lambda: False,
+    ranks: Ranks = ALONE,
 ) -> Course:
     """Train to the end; return the mean loss of each epoch and the weights at each stage.
 
-    Reads the device once an epoch, and for a checkpoint. Raises RunError if the loss or the weights are not finite.
+    Reads the device once an epoch, and for a checkpoint. Raises RunError if the loss or the weights are not finite, or
+    if the weights differ between ranks.
     """
     recipe = run.recipe
     device = next(model.parameters()).device
-    streams = {"dropout": stream("dropout", run.model.name, run.trial, run.repeat, device=device)} | taught.streams
-    give_stream(model, streams["dropout"])
+    draws = stream(ranks.own("dropout"), run.model.name, run.trial, run.repeat, device=device)
+    streams = {ranks.own("dropout"): draws} | taught.streams
+    give_stream(model, draws)
+    share_batch_norm(model, ranks)
     optimizer = make_optimizer(model, recipe)
     data = ResidentData(examples, device)
     total = recipe.steps(len(data))
@@ -146,9 +169,9 @@ def fit(
     if course.done == 0:
         course.stages = [_copy(model)] * wanted.count(0)
     order = lambda epoch: stream("order", run.task.name, run.trial, run.repeat, epoch)  # noqa: E731
-    batches = data.batches(recipe.epochs, recipe.batch, order, taught.signal, course.done)
+    batches = data.batches(recipe.epochs, recipe.batch, order, taught.signal, course.done, ranks)
     began = time.perf_counter() - course.seconds
-    for step in train(model, taught.objective, batches, recipe, total, optimizer, course.done):
+    for step in train(model, taught.objective, batches, recipe, total, optimizer, course.done, ranks):
         course.done = step.done
         course.pending.append(step.loss)
         if step.done in wanted:
@@ -159,8 +182,10 @@ def fit(
             seconds = time.perf_counter() - began
             epoch = {"epoch": len(course.losses), "epochs": recipe.epochs, "loss": course.losses[-1]}
             report(epoch | {"seconds": seconds})
-        leaving = leave()
-        if checkpoints and (leaving or checkpoints.due()):
+        if step.done % ranks.look:
+            continue
+        leaving, due = ranks.from_first(lambda: (leave(), checkpoints is not None and checkpoints.due()))
+        if checkpoints and (leaving or due):
             course.seconds = time.perf_counter() - began
             checkpoints.write(course, model, optimizer, streams)
         if leaving:
@@ -168,6 +193,8 @@ def fit(
     course.seconds = time.perf_counter() - began
     if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
         raise RunError("the weights are not finite after the last step")
+    if not ranks.agree(lambda: weights_fingerprint(model)):
+        raise RunError("the processes ended with different weights: their machines do not compute alike")
     return course
 
 

@@ -17,6 +17,7 @@ from distillbias.training.batching import Signal
 from distillbias.training.checkpoint import Streams
 from distillbias.training.controls import controlled
 from distillbias.training.objectives import Objective, from_labels, from_teacher
+from distillbias.training.parallel import ALONE, Ranks, share_batch_norm
 from distillbias.training.seeds import seed, stream
 from distillbias.training.teacher import Change, cached_signal, live_signal, weights_fingerprint
 
@@ -55,7 +56,7 @@ def load_model(run: Run, store: Store, device: str = "cpu") -> nn.Module:
     return place(model, device).eval()
 
 
-def lesson(run: Run, store: Store, examples: Examples, device: str) -> Lesson:
+def lesson(run: Run, store: Store, examples: Examples, device: str, ranks: Ranks = ALONE) -> Lesson:
     """What the run learns from: labels, or its teacher's signal."""
     taught = run.distillation
     if taught is None:
@@ -68,9 +69,10 @@ def lesson(run: Run, store: Store, examples: Examples, device: str) -> Lesson:
         who["control"] = taught.control
     if taught.teacher_mode == "train":
         check_knows(*_asked(teacher, examples), taught.teacher)
-        draws = stream("teacher dropout", run.name, device=device)
+        draws = stream(ranks.own("teacher dropout"), run.name, device=device)
         give_stream(teacher, draws)
-        return Lesson(objective, live_signal(teacher), who, {"teacher": draws})
+        share_batch_norm(teacher, ranks)
+        return Lesson(objective, live_signal(teacher), who, {ranks.own("teacher"): draws})
     path = store.signal_path(taught.teacher, "untrained" if untrained else "eval")
     with store.lock(path.stem):
         if not store.sound(path):

@@ -15,7 +15,9 @@ from distillbias.errors import InputError, RunError
 from distillbias.studies.checkpoints import EVERY
 from distillbias.studies.executor import Event, Watch
 from distillbias.studies.run import Run
-from distillbias.studies.store import LOG, open_store, write_json
+from distillbias.studies.store import LOG, Store, open_store, write_json
+
+Report = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -30,42 +32,52 @@ class Place:
 
 
 def work(run: Run, place: Place, say: Watch, leave: Callable[[], bool] = lambda: False) -> Event:
-    """Train one run. Whatever happens is an event; the last one is returned, the others are said."""
-    from distillbias.studies.execute import Left, execute
+    """Train one run in this process; what it prints meanwhile goes to the run's log."""
+    from distillbias.studies.execute import execute
 
     store = open_store(place.store)
+    with log_of(run, store) as file, _into(file):
+        train = lambda report: execute(run, store, place.data, place.device, report, place.every, leave)  # noqa: E731
+        return attempt(run, store, file, say, train)
+
+
+def log_of(run: Run, store: Store) -> TextIO:
+    """The log of a run, to be gone on with."""
     folder = store.folder(run)
     folder.mkdir(exist_ok=True)
+    return (folder / LOG).open("a")
+
+
+def attempt(run: Run, store: Store, file: TextIO, say: Watch, train: Callable[[Report], None]) -> Event:
+    """Let `train` train a run. Whatever happens is an event, and in `file`; the last is returned, the others said."""
+    from distillbias.studies.execute import Left
+
+    def log(line: str) -> None:
+        print(time.strftime("%Y-%m-%d %H:%M:%S"), line, file=file, flush=True)
 
     def report(said: dict[str, Any]) -> None:
-        write_json(folder / "progress.json", said | {"at": time.time()})
+        write_json(store.folder(run) / "progress.json", said | {"at": time.time()})
         log(f"epoch {said['epoch']} of {said['epochs']}, loss {said['loss']:.6f}, {said['seconds']:.1f} s")
         say(Event(run, "epoch", said))
 
-    with (folder / LOG).open("a") as file, _into(file):
-        log(f"{run.label}, process {os.getpid()}")
-        try:
-            execute(run, store, place.data, place.device, report, place.every, leave)
-            log("done")
-            return Event(run, "done")
-        except Left:
-            log("left, with a checkpoint")
-            return Event(run, "left")
-        except RunError as error:
-            log(f"failed: {error}")
-            return Event(run, "failed", {"why": str(error)})
-        except InputError as error:
-            log(f"stopped: {error}")
-            return Event(run, "stop", {"why": str(error)})
-        except Exception as error:  # an error of the program ends its run, not the study
-            traceback.print_exc()
-            why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            return Event(run, "failed", {"why": f"{why} (all of it in {folder / LOG})"})
-
-
-def log(line: str) -> None:
-    """To the run's log: what a worker prints goes there."""
-    print(time.strftime("%Y-%m-%d %H:%M:%S"), line, flush=True)
+    log(f"{run.label}, process {os.getpid()}")
+    try:
+        train(report)
+        log("done")
+        return Event(run, "done")
+    except Left:
+        log("left, with a checkpoint")
+        return Event(run, "left")
+    except RunError as error:
+        log(f"failed: {error}")
+        return Event(run, "failed", {"why": str(error)})
+    except InputError as error:
+        log(f"stopped: {error}")
+        return Event(run, "stop", {"why": str(error)})
+    except Exception as error:  # an error of the program ends its run, not the study
+        traceback.print_exc(file=file)
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        return Event(run, "failed", {"why": f"{why} (all of it in {store.folder(run) / LOG})"})
 
 
 @contextmanager

@@ -7,8 +7,10 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from distillbias.models.output import Factored
+from distillbias.tasks.agreement_lm import NextWordExamples
 from distillbias.tasks.task import Examples
 from distillbias.training.objectives import Batch
+from distillbias.training.parallel import ALONE, Ranks
 
 Signal = Callable[[Int[Tensor, " batch"], Tensor], Tensor | Factored]  # (rows, inputs) -> teacher's logits
 Order = Callable[[int], torch.Generator]  # epoch -> the stream that orders it
@@ -30,6 +32,9 @@ class ResidentData:
         words = not self.inputs.dtype == torch.uint8
         # on the CPU, where batches are put together: a length is needed before the batch is made
         self.lengths = torch.as_tensor((examples.inputs != 0).sum(1)) if words else None
+        # what a loss is the mean over: the words that follow another, or the examples themselves
+        next_words = self.lengths - 1 if isinstance(examples, NextWordExamples) and self.lengths is not None else None
+        self.counts = torch.ones(len(self), dtype=torch.int64) if next_words is None else next_words
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -44,12 +49,18 @@ class ResidentData:
         return Batch(inputs, self.labels[here], signal(here, inputs) if signal else None)
 
     def batches(
-        self, epochs: int, batch: int, order: Order, signal: Signal | None = None, start: int = 0
+        self,
+        epochs: int,
+        batch: int,
+        order: Order,
+        signal: Signal | None = None,
+        start: int = 0,
+        ranks: Ranks = ALONE,
     ) -> Iterator[Batch]:
         """Every epoch in a fresh full shuffle (T27) from its own stream, so that the number of epochs changes
         no earlier one; what a last full batch leaves over is left out of that epoch, other rows each time.
 
-        The first `start` batches are left out, and their teacher is not asked.
+        The first `start` batches are left out, and their teacher is not asked. Of each batch this rank's part.
         """
         first, skipped = divmod(start, max(1, len(self) // batch))
         for epoch in range(first, epochs):
@@ -58,7 +69,9 @@ class ResidentData:
             rows = rows[: len(self) // batch * batch]
             parts = rows.view(-1, batch) if self.lengths is None else self._bucketed(rows, batch, generator)
             for part in parts[skipped if epoch == first else 0 :]:
-                yield self.rows(part, signal)
+                own = ranks.part(part)
+                share = float(self.counts[own].sum() / self.counts[part].sum())
+                yield self.rows(own, signal)._replace(share=share)
 
     def _bucketed(self, rows: Tensor, batch: int, generator: torch.Generator) -> Tensor:
         """[batches, batch]: rows of like length together, so that little padding is computed; batches shuffled."""

@@ -57,13 +57,10 @@ def thaw(
 
     Nothing is touched then. `optimizer` must be new and of the same parameters.
     """
-    content = data[DIGEST:]
-    if hashlib.sha256(content).digest() != data[:DIGEST]:
+    told = told_of(data, facts)
+    if told is None:
         return None
-    told = _told(content)
-    if told is None or any(told.get(name) != value for name, value in facts.items()):
-        return None
-    tensors = load(content)
+    tensors = load(data[DIGEST:])
     device = next(model.parameters()).device
     model.load_state_dict(_under(tensors, "model/"))
     _put_back(optimizer, _under(tensors, "optimizer/"))
@@ -73,6 +70,17 @@ def thaw(
     stages = {place: {name: tensor.to(device) for name, tensor in each.items()} for place, each in stages.items()}
     pending = list(tensors["pending"].to(device).unbind()) if "pending" in tensors else []
     return Course(told["done"], told["seconds"], told["losses"], pending, [stages[place] for place in told["stages"]])
+
+
+def told_of(data: bytes, facts: dict[str, Any]) -> dict[str, Any] | None:
+    """What is no tensor of a state; None if `data` is damaged or of other `facts`."""
+    content = data[DIGEST:]
+    if hashlib.sha256(content).digest() != data[:DIGEST]:
+        return None
+    told = _told(content)
+    if told is None or any(told.get(name) != value for name, value in facts.items()):
+        return None
+    return told
 
 
 def _told(content: bytes) -> dict[str, Any] | None:

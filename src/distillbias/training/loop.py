@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from distillbias.training.objectives import Batch, Objective
+from distillbias.training.parallel import ALONE, Ranks
 from distillbias.training.recipe import Recipe, add_penalty_gradient, clip_each, make_optimizer, weight_matrices
 
 
@@ -23,10 +24,12 @@ def train(
     total: int,
     optimizer: torch.optim.Optimizer | None = None,
     start: int = 0,
+    ranks: Ranks = ALONE,
 ) -> Iterator[Step]:
     """Yield after each update; stop when `batches` stops. `total` steps stretch the schedule.
 
     A training that goes on gives its `optimizer` and the steps that it has done, and the batches that follow them.
+    Over several `ranks` each gives its own parts of the batches, and all of them take the same steps.
     Nothing here waits for the device: the caller reads losses when it wants to, checks that they are
     finite, saves, logs and evaluates.
     """
@@ -40,11 +43,12 @@ def train(
             group["lr"] = recipe.rate * recipe.schedule.factor(step, total)
         with torch.autocast(device, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
             output = model(batch.inputs)
-        loss = objective.loss(output, batch).mean()
+        loss = objective.loss(output, batch).mean() * batch.share
         optimizer.zero_grad()
         loss.backward()
+        whole = ranks.sum(loss.detach(), parameters)
         if l1 or l2:
             add_penalty_gradient(matrices, l1, l2)
         clip_each(parameters, recipe.clip)
         optimizer.step()
-        yield Step(step + 1, loss.detach())
+        yield Step(step + 1, whole)

@@ -92,10 +92,10 @@ def _softmax(z: Float[Tensor, "block words"]) -> tuple[Float[Tensor, "block word
 def _mean(
     student: Factored, targets: Targets, kernel: Kernel, beside: Callable[[slice], Tensor], chunk: int
 ) -> Float[Tensor, ""]:
-    """Mean of the kernel's losses over the positions that have a target; there must be one."""
+    """Mean of the kernel's losses over the positions that have a target; 0 if none has."""
     counted = _precise((targets.flatten() != 0).to(student.states.dtype))
     states = student.states[:, : targets.shape[1]].flatten(0, 1)
-    return _Mean.apply(states, student.matrix, counted / counted.sum(), kernel, beside, chunk)
+    return _Mean.apply(states, student.matrix, counted / counted.sum().clamp(min=1), kernel, beside, chunk)
 
 
 class _Mean(torch.autograd.Function):

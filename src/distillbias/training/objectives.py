@@ -17,6 +17,7 @@ class Batch(NamedTuple):
     inputs: Tensor  # [batch, *shape], float in [0, 1]; [batch, time] for words
     labels: Int[Tensor, " batch"]
     signal: Float[Tensor, "batch classes"] | Factored | None  # the teacher's logits; None when there is no teacher
+    share: float = 1.0  # of the examples, or target words, of a batch that several processes have parts of
 
 
 @dataclass(frozen=True)
