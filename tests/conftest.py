@@ -1,10 +1,17 @@
-"""Property tests draw the same examples each time, and no test asserts a time."""
+"""Property tests draw the same examples each time, no test asserts a time, and each process computes with one thread:
+what tests train is so small that a second thread costs more than it helps, and a second process helps more."""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch reads it, and for every process that a test starts
 
 import pytest
+import torch
 from hypothesis import settings
 
 settings.register_profile("deterministic", derandomize=True, deadline=None)
 settings.load_profile("deterministic")
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True, scope="session")

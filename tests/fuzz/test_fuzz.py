@@ -6,6 +6,7 @@
 import json
 from functools import cache
 from random import Random
+from threading import Event
 
 import pytest
 from hypothesis import given, settings
@@ -84,6 +85,8 @@ def test_the_same_seed_gives_the_same_inputs():
 
 
 def test_a_hang_is_told():
-    with pytest.raises(harness.Hang), harness.alarm(0.01):
+    with pytest.raises(harness.Hang, match="of the processor"), harness.alarm(0.01, 60.0):
         while True:
             pass
+    with pytest.raises(harness.Hang, match="longer than 0.01 s$"), harness.alarm(60.0, 0.01):
+        Event().wait()
