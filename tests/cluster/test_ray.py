@@ -46,7 +46,10 @@ ray = pytest.importorskip("ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
 MARK = ("DISTILLBIAS_TEST_CLUSTER", uuid4().hex)  # every process of the cluster inherits it
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
-HEAD = {"num_cpus": 0, "_system_config": {"prestart_worker_first_driver": False, "enable_worker_prestart": False}}
+# workers that are warm stay, others are not begun ahead: each costs seconds of a busy machine
+WARM = {"prestart_worker_first_driver": False, "enable_worker_prestart": False}
+WARM |= {"idle_worker_killing_time_threshold_ms": 600_000}
+HEAD = {"num_cpus": 0, "_system_config": WARM}
 
 
 class Nodes:

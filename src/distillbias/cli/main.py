@@ -149,13 +149,14 @@ def _plan(declared: "Study", kept: "Store", data: Path | None, device: str, trai
     from distillbias.studies.plan import plan, plan_table
 
     console = Console()
-    with console.status("timing a few steps of what has not been trained here yet"):
-        planned = plan(declared, kept, data, device)
     try:
         trains.events(0.0)  # a cluster counts its nodes
-        table, summary = plan_table(declared, kept, planned, trains.slots)
+        slots = trains.slots
     finally:
         trains.close()
+    with console.status("timing a few steps of what has not been trained here yet"):
+        planned = plan(declared, kept, data, device)
+    table, summary = plan_table(declared, kept, planned, slots)
     console.print(table)
     console.print(summary, soft_wrap=True, highlight=False)
 
