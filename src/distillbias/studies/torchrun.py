@@ -64,7 +64,9 @@ class Order(NamedTuple):
 
 
 class Torchrun:
-    """The `Executor` of rank 0. What still trains when it is closed ends with the process."""
+    """The `Executor` of rank 0. Once asked to leave it trains nothing more; what still trains when it is closed leaves
+    as soon as it can, or ends with the process.
+    """
 
     slots = 1
 
@@ -77,7 +79,6 @@ class Torchrun:
         self.asked = threading.Event()
 
     def submit(self, run: Run) -> None:
-        self.asked.clear()
         threading.Thread(target=self._lead, args=(run,), daemon=True).start()
 
     def events(self, seconds: float) -> list[Event]:

@@ -70,7 +70,7 @@ class ResidentData:
             parts = rows.view(-1, batch) if self.lengths is None else self._bucketed(rows, batch, generator)
             for part in parts[skipped if epoch == first else 0 :]:
                 own = ranks.part(part)
-                share = float(self.counts[own].sum() / self.counts[part].sum())
+                share = int(self.counts[own].sum()) / int(self.counts[part].sum())
                 yield self.rows(own, signal)._replace(share=share)
 
     def _bucketed(self, rows: Tensor, batch: int, generator: torch.Generator) -> Tensor:
