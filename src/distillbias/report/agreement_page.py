@@ -33,7 +33,7 @@ def page(
     """
     study = evidence.study
     if evidence.first is None:
-        raise InputError(f"nothing to report: no run of {study.title} is finished in {evidence.store.root}")
+        raise InputError(f"nothing to report: no run of {study.title} is finished in {evidence.store.where}")
     headline = headline_table(evidence, metrics)
     made = [claims_section(evidence), *(section(evidence, gallery) for section in sections)]
     losses = {"from labels: cross-entropy": evidence.families, "from a teacher: τ² KL": evidence.distilled}

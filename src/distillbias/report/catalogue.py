@@ -75,7 +75,7 @@ def _copy_records(study: Study, store: Store, folder: Path) -> None:
     folder.mkdir(parents=True)
     for run in study.runs:
         if store.done(run):
-            shutil.copyfile(store.folder(run) / "record.json", folder / f"{run.name}.json")
+            shutil.copyfile(store.record(run).folder / "record.json", folder / f"{run.name}.json")
 
 
 def rich_table(table: Table) -> RichTable:

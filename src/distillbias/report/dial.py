@@ -71,7 +71,7 @@ def page(reading: Reading, gallery: Gallery) -> Page:
     evidence = reading.evidence
     study = evidence.study
     if evidence.first is None:
-        raise InputError(f"nothing to report: no run of {study.title} is finished in {evidence.store.root}")
+        raise InputError(f"nothing to report: no run of {study.title} is finished in {evidence.store.where}")
     train = evidence.first.facts["train"]
     sections: list[Callable[[Reading, Gallery], Section]] = [doses_section, effects_section, sizes_section]
     made = [section(reading, gallery) for section in sections]

@@ -84,7 +84,7 @@ def page(evidence: Evidence, gallery: Gallery, plan: Plan, sections: list[MakeSe
     """Raises InputError when no run is done."""
     study = evidence.study
     if evidence.first is None:
-        raise InputError(f"nothing to report: no run of {study.title} is finished in {evidence.store.root}")
+        raise InputError(f"nothing to report: no run of {study.title} is finished in {evidence.store.where}")
     train = evidence.first.facts["train"]
     made = [section(evidence, gallery, plan) for section in sections]
     caption = "Accuracy on the headline test sets; NLL and ECE (15 bins) on the first of them."

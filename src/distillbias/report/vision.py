@@ -35,7 +35,7 @@ SECTIONS = (
 def make_page(study: Study, store: Store, data: Path | None, gallery: Gallery) -> Page:
     evidence = VisionEvidence(study, store, data)
     if not any(evidence.records[arm] for arm in ARMS):
-        raise InputError(f"nothing to report: no run of {study.title} is finished in {store.root}")
+        raise InputError(f"nothing to report: no run of {study.title} is finished in {store.where}")
     headline = vision_scores.headline_table(evidence)
     sections = [section(evidence, gallery) for section in SECTIONS]
     every = runs_table(evidence, "Accuracy on the three test sets; NLL and ECE (15 bins) on the test set as it is.")

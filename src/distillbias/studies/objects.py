@@ -23,10 +23,11 @@ class Objects:
     """
 
     def __init__(self, url: str):
-        self.url = url.rstrip("/")
+        scheme, mark, rest = url.partition("://")
+        self.url = scheme + mark + rest.rstrip("/")
         try:
             # what others put there meanwhile must be seen, so no listing is kept
-            self.files, base = _fsspec().url_to_fs(self.url, use_listings_cache=False, skip_instance_cache=True)
+            self.files, base = _fsspec().url_to_fs(self.url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
             raise InputError(
                 f"cannot open a store at {url!r}: {_line(error)}; it is a path, or a URL that fsspec knows"

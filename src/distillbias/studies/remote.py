@@ -105,6 +105,8 @@ class RemoteStore(Store):
 
     def damaged(self, run: Run, far: bool = False) -> list[str]:
         """What is not here is fetched, what is here is compared with its checksum and, by size, with what is there."""
+        if not self.done(run):
+            return [DONE]
         bad = set(self._bring(run.name, check=True))
         for file, digest in self.marks[run.name].items():
             name = f"runs/{run.name}/{file}"
