@@ -180,12 +180,15 @@ def trained(server: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[s
 @pytest.fixture
 def copied(trained, machine, tmp_path: Path):
     """Another URL that holds the same, and machine "one" that has a copy of it all."""
-    url = f"s3://{BUCKET}/{tmp_path.name}"
-    there, here = Objects(trained[0]), Objects(url)
-    for name, content in there.get_all(there.sizes("runs")).items():
-        here.put(name, content)
+    (there, cache), url = trained, f"s3://{BUCKET}/{tmp_path.name}"
     store = machine(url)
-    assert [store.damaged(run) for run in STUDY.runs] == [[]] * 4
+    for name in Objects(there).sizes("runs"):
+        store.objects.files.copy(f"{there}/{name}", f"{url}/{name}")
+    shutil.rmtree(store.root / "runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DISTILLBIAS_CACHE", str(cache))
+        shutil.copytree(copies(there) / "runs", store.root / "runs")
+    assert [store.damaged(run) for run in STUDY.runs] == [[]] * 4 and store.read == set()  # nothing was fetched
     return url
 
 
@@ -250,7 +253,7 @@ def test_killed_before_the_mark_it_is_not_done(
     same(machine(url, "three"), reference)
 
 
-@pytest.mark.parametrize("how", ["flip", "cut", "remove"])
+@pytest.mark.parametrize("how", ["flip", "remove"])
 def test_a_damaged_object_is_named_and_trained_again(copied: str, machine, reference: Store, how: str) -> None:
     file = f"runs/{FIRST.name}/weights.safetensors"
     spoil(copied, file, how)
@@ -266,13 +269,15 @@ def test_a_damaged_object_is_named_and_trained_again(copied: str, machine, refer
     same(machine(copied, "three"), reference)
 
 
-@pytest.mark.parametrize("how", ["flip", "cut", "remove"])
+@pytest.mark.parametrize("how", ["flip", "cut"])
 def test_what_one_machine_has_whole_mends_what_is_damaged_there(copied: str, machine, how: str) -> None:
     spoil(copied, f"runs/{FIRST.name}/record.json", how)
-    assert len(verify(STUDY, machine(copied)).damage) == 1  # read again, although it is here
-    events = train(machine(copied)) if how != "flip" else {}
-    assert events == ({"done": [FIRST.name]} if how != "flip" else {})  # another size is seen by each command
-    assert len(verify(STUDY, machine(copied, "two")).damage) == (how == "flip")
+    if how != "flip":  # another size is seen by each command
+        assert machine(copied).damaged(FIRST) == ["record.json"]
+    assert len(verify(STUDY, machine(copied)).damage) == 1  # reads all of it there, although it is here
+    assert train(machine(copied)) == {"done": [FIRST.name]}  # nothing was started
+    assert verify(STUDY, machine(copied)).damage == verify(STUDY, machine(copied, "two")).damage == ()
+    assert train(machine(copied)) == {}
 
 
 def test_a_damaged_copy_is_fetched_again(copied: str, machine) -> None:
@@ -281,10 +286,10 @@ def test_a_damaged_copy_is_fetched_again(copied: str, machine) -> None:
     assert machine(copied).damaged(FIRST) == [] and machine(copied).record(FIRST).run == FIRST
 
 
-@pytest.mark.parametrize("content", [b"", b'{"record.json": "a', b'{"../record.json": "a"}', b"[" * 10**5])
-def test_a_mark_that_is_cut_is_none(copied: str, machine, content: bytes) -> None:
-    Objects(copied).put(f"runs/{FIRST.name}/{DONE}", content)
-    assert [machine(copied, "two").done(run) for run in STUDY.runs] == [False, True, True, True]
+def test_a_mark_that_is_cut_is_none(copied: str, machine) -> None:
+    for content in (b"", b'{"record.json": "a', b'{"../record.json": "a"}', b"[" * 10**5):
+        Objects(copied).put(f"runs/{FIRST.name}/{DONE}", content)
+        assert [machine(copied, "two").done(run) for run in STUDY.runs] == [run != FIRST for run in STUDY.runs]
 
 
 def test_a_run_trained_again_elsewhere_replaces_the_copy(copied: str, machine, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ Address = Annotated[
     str | None,
     typer.Option(
         help="Of the Ray cluster: HOST:PORT of its head [default: $RAY_ADDRESS, or the one this machine is a node of]. "
-        "--store and --data must be paths that all nodes see."
+        "--store must be a path that all nodes see, or a URL, and --data a path that all see."
     ),
 ]
 Out = Annotated[

@@ -33,6 +33,7 @@ from distillbias.studies.store import (
 
 VARIABLE = "DISTILLBIAS_CACHE"
 CLAIM = ".claim"
+DOUBT = ".doubt"  # in the copy of a run of which something was damaged there
 Sums = dict[str, str]
 
 
@@ -104,10 +105,14 @@ class RemoteStore(Store):
         return super()._open(name)
 
     def damaged(self, run: Run, far: bool = False) -> list[str]:
-        """What is not here is fetched, what is here is compared with its checksum and, by size, with what is there."""
+        """What is not here is fetched, what is here is compared with its checksum and, by size, with what is there.
+
+        Damage that was found by reading `far` is found by the next call without it, too.
+        """
         if not self.done(run):
             return [DONE]
-        bad = set(self._bring(run.name, check=True))
+        bad, doubt = set(self._bring(run.name, check=True)), self.folder(run) / DOUBT
+        far = far or doubt.exists()
         for file, digest in self.marks[run.name].items():
             name = f"runs/{run.name}/{file}"
             if file not in bad and (
@@ -115,6 +120,10 @@ class RemoteStore(Store):
                 or (far and not self._sound(name, digest))
             ):
                 bad.add(file)
+        if far and bad:
+            doubt.touch()
+        elif far:
+            doubt.unlink(missing_ok=True)
         return [file for file in self.marks[run.name] if file in bad]
 
     def _bring(self, name: str, check: bool = False) -> list[str]:

@@ -326,7 +326,8 @@ def check_sees(store: Store, mark: str) -> None:
     """Refuse a folder that is not the store of that mark: what a machine writes elsewhere nobody finds."""
     if not store.sees(mark):
         raise InputError(
-            f"{store.where} is not the store that the command sees; --store must be a path that all machines see"
+            f"{store.where} is not the store that the command sees; --store must be a path that all machines see, "
+            "or a URL"
         )
 
 
