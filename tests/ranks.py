@@ -64,7 +64,8 @@ def _rank(pipe: Connection, rank: int, ports: dict[int, int], what: Callable, gi
                 where = {"RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
                 os.environ |= {name: str(value) for name, value in where.items()}
                 said[world] = what(meet(), *given)
-                dist.destroy_process_group()
+                if dist.is_initialized():
+                    dist.destroy_process_group()
     except Exception:
         error = traceback.format_exc()
     pipe.send_bytes(pickle.dumps((said, error)))

@@ -111,9 +111,8 @@ class Torchrun:
         try:
             self.ranks.assemble(TOGETHER)
         except RuntimeError as error:
-            first = f"{event.said['why']}; " if "why" in event.said else ""
-            lost = str(error).splitlines()[0]
-            return Event(run, "stop", {"why": f"{first}the other processes are lost, start again: {lost}"})
+            first = event.said.get("why", str(error).splitlines()[0])
+            return Event(run, "stop", {"why": f"the processes lost each other in {run.label}; start again ({first})"})
         self.ranks.in_step = True
         return event
 
