@@ -272,7 +272,7 @@ def test_a_damaged_object_is_named_and_trained_again(copied: str, machine, refer
 @pytest.mark.parametrize("how", ["flip", "cut"])
 def test_what_one_machine_has_whole_mends_what_is_damaged_there(copied: str, machine, how: str) -> None:
     spoil(copied, f"runs/{FIRST.name}/record.json", how)
-    if how != "flip":  # another size is seen by each command
+    if how == "cut":  # another size is seen by each command
         assert machine(copied).damaged(FIRST) == ["record.json"]
     assert len(verify(STUDY, machine(copied)).damage) == 1  # reads all of it there, although it is here
     assert train(machine(copied)) == {"done": [FIRST.name]}  # nothing was started
