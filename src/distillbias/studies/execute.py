@@ -32,6 +32,7 @@ from distillbias.studies.store import (
     write_predictions,
     write_whole,
 )
+from distillbias.tasks.agreement import PAIRS
 from distillbias.tasks.agreement_lm import NextWordExamples
 from distillbias.tasks.task import Examples, Splits, Task
 from distillbias.training.batching import ResidentData
@@ -228,7 +229,9 @@ def evaluate_run(model: nn.Module, stages: list[Weights], splits: Splits, run: R
     write_whole(folder / WEIGHTS, lambda part: part.write_bytes(save(weights)))
     return {
         "scores": {
-            name: scores(logits[name], examples.labels) | language_scores(model, examples)
+            # minimal pairs are no text: their perplexity says little and takes longer than that of all texts together
+            name: scores(logits[name], examples.labels)
+            | ({} if name.startswith(PAIRS) else language_scores(model, examples))
             for name, examples in sets.items()
         },
         "tests": {name: _describe(examples) for name, examples in sets.items()},
