@@ -68,7 +68,9 @@ def compare(dtype, objective: Objective, loss, scale: float = 1.0, chosen: Recip
     assert len(list(train(ours, objective, made, chosen, STEPS))) == STEPS
     rates = rates or [RATE * twin.warmup_cosine(step, STEPS, 0.3) for step in range(STEPS)]
     optimizer = {"adam": torch.optim.Adam, "radam": torch.optim.RAdam}[chosen.optimizer]
-    twin.train(theirs, [batch[:3] for batch in made], loss, rates, chosen.l1 * scale, chosen.l2 * scale, CLIP, optimizer)
+    twin.train(
+        theirs, [batch[:3] for batch in made], loss, rates, chosen.l1 * scale, chosen.l2 * scale, CLIP, optimizer
+    )
     # objectives are float32 even where weights are double, and PyTorch's clipping divides by norm + 1e-6; the rest
     # is how far a step of Adam, RATE at most, can pass on a relative error of its gradient
     relative = 1e-6 / CLIP + 100 * torch.finfo(torch.float32).eps
