@@ -21,7 +21,7 @@ from distillbias.evaluation.metrics import accuracy, negative_log_likelihood
 from distillbias.evaluation.predict import predict
 from distillbias.models.cnn import CNNConfig
 from distillbias.studies.execute import fit, load_splits
-from distillbias.studies.lessons import build
+from distillbias.studies.lessons import Lesson, build
 from distillbias.studies.run import Run
 from distillbias.studies.vision import LAPTOP_CNN, alone, laptop
 from distillbias.training.objectives import from_labels
@@ -68,7 +68,7 @@ def score(run: Run, data: Path) -> str:
     torch.set_num_threads(1)
     splits, model = load_splits(run.task, data), build(run)
     began = time.perf_counter()
-    fit(run, model, from_labels(), None, splits.train, lambda said: None)
+    fit(run, model, Lesson(from_labels()), splits.train, lambda said: None)
     seconds = time.perf_counter() - began
     logits, _ = predict(model, splits.validation)
     right, nll = accuracy(logits, splits.validation.labels), negative_log_likelihood(logits, splits.validation.labels)
