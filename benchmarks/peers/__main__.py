@@ -1,0 +1,110 @@
+"""Measure the engine beside its peers: python -m benchmarks.peers --out results/benchmarks/ (docs/benchmarks.md)."""
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers import environments
+from benchmarks.peers.arms import ARMS, BASE, QUICK
+from benchmarks.peers.export import export
+from benchmarks.peers.measure import gated, timed
+from benchmarks.peers.table import BUSY, table, write_tables
+from benchmarks.peers.workloads import GATED, WORKLOADS
+
+from distillbias.errors import InputError
+from distillbias.studies.provenance import provenance
+
+CORES = 2
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    asked = parse(given)
+    try:
+        measure_all(asked)
+    except InputError as error:
+        print(f"error: {error}")
+        return 2
+    return 0
+
+
+def parse(given: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m benchmarks.peers", description=__doc__)
+    parser.add_argument(
+        "--out", type=Path, help="where JSON and table go (default: the table is printed, nothing kept)"
+    )
+    parser.add_argument("--data", type=Path, help="where data sets live (default: as for distillbias)")
+    parser.add_argument("--envs", type=Path, default=Path("build/benchmarks"), help="the peers' environments")
+    parser.add_argument("--workloads", help=f"some of {','.join(WORKLOADS)} (default: all; with --quick V)")
+    parser.add_argument("--arms", help='some of "' + '";"'.join(ARMS) + '", parted by ";" (default: all)')
+    parser.add_argument("--repeats", type=int, help="of the timed steps of each arm (default: 5; with --quick 2)")
+    parser.add_argument("--quick", action="store_true", help="a minute: few steps, one workload, no peer is installed")
+    parser.add_argument("--gate", action="store_true", help="compare losses only, time nothing")
+    return parser.parse_args(given)
+
+
+def measure_all(asked: argparse.Namespace) -> None:
+    names = chosen(asked.workloads, ",", WORKLOADS, ["V"] if asked.quick else list(WORKLOADS), "workload")
+    arms = chosen(asked.arms, ";", ARMS, list(QUICK) if asked.quick else list(ARMS), "arm")
+    arms = [BASE] + [arm for arm in arms if arm != BASE]
+    if asked.repeats is not None and asked.repeats < 1:
+        raise InputError(f"{asked.repeats} repeats; at least 1 is needed")
+    if asked.out:
+        asked.out.mkdir(parents=True, exist_ok=True)
+    make_environments(arms, asked.envs)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    load = os.getloadavg()[0]
+    if load > BUSY:
+        print(f"this machine is busy (load {load:.2f}): what is measured now is not to be trusted")
+    for name in names:
+        with tempfile.TemporaryDirectory() as folder:
+            measured = measure(name, arms, Path(folder), asked, load)
+        print("\n" + table(measured), flush=True)
+        if asked.out:
+            (asked.out / f"peers-{name}.json").write_text(json.dumps(measured, indent=1))
+            write_tables(asked.out)
+
+
+def chosen(text: str | None, between: str, known: dict[str, Any], default: list[str], what: str) -> list[str]:
+    names = [part.strip() for part in text.split(between)] if text else default
+    for name in names:
+        if name not in known:
+            raise InputError(f"unknown {what} {name!r}; it is one of {f'{between} '.join(known)}")
+    return names
+
+
+def make_environments(arms: list[str], folder: Path) -> None:
+    for name in sorted({ARMS[arm].environment for arm in arms}):
+        if not environments.ready(name, folder):
+            print(f"making the environment of {name} in {folder / name}: some minutes", flush=True)
+            try:
+                environments.make(name, folder)
+            except subprocess.CalledProcessError as error:
+                raise InputError(f"the environment of {name} cannot be made: {error.stderr.strip()}") from None
+
+
+def measure(name: str, arms: list[str], folder: Path, asked: argparse.Namespace, load: float) -> dict[str, Any]:
+    work = WORKLOADS[name]
+    compared, repeats = (10, 2) if asked.quick else (GATED, 5)
+    warmup, steps = work.warmup, work.steps // 5 if asked.quick else work.steps
+    repeats = 0 if asked.gate else asked.repeats or repeats
+    facts = export(name, asked.data, folder)
+    say = lambda line: print(f"{name} {line}", flush=True)  # noqa: E731
+    gate = gated(arms, folder, asked.envs, compared, say)
+    passed = [arm for arm in arms if gate[arm]["passed"]]
+    found = timed(passed, folder, asked.envs, warmup, steps, repeats, say)
+    known = provenance("cpu")
+    machine = {"processor": known["device"], "cores": CORES, "load_before": load, "load_after": os.getloadavg()[0]}
+    machine |= {"date": time.strftime("%Y-%m-%d"), "commit": known["commit"], "python": known["python"]}
+    protocol = {"gated": compared, "warmup": warmup, "steps": steps, "repeats": repeats}
+    return {"facts": facts, "machine": machine, "protocol": protocol, "gate": gate, "repeats": found}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,50 @@
+"""The arms: scripts that do the same work, each as its library wants it done."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Arm:
+    """`script` is a module of this folder; `environment` "" is the project's own, else one of `requirements/`.
+
+    With `buckets` sentences of like length come together where the gate does not fix the order. `at_once` trials share
+    the two cores.
+    """
+
+    script: str
+    environment: str = ""
+    precision: str = "float32"
+    tuned: bool = False
+    buckets: bool = False
+    at_once: int = 1
+
+    @property
+    def options(self) -> list[str]:
+        tuned = ["--tuned"] if self.tuned else []
+        return ["--precision", self.precision, "--workers", str(self.at_once), *tuned]
+
+    @property
+    def threads(self) -> int:
+        return 2 // self.at_once
+
+
+BASE = "plain"
+ARMS = {
+    BASE: Arm("plain"),
+    "strong": Arm("strong", buckets=True),
+    "strong, bf16": Arm("strong", precision="bfloat16", buckets=True),
+    "torchdistill, as shipped": Arm("torchdistill", "torchdistill"),
+    "torchdistill, tuned": Arm("torchdistill", "torchdistill", tuned=True, buckets=True),
+    "transformers, as shipped": Arm("transformers", "transformers"),
+    "transformers, tuned": Arm("transformers", "transformers", tuned=True, buckets=True),
+    "transformers, tuned, bf16": Arm("transformers", "transformers", "bfloat16", tuned=True, buckets=True),
+    "lightning, as shipped": Arm("lightning", "lightning"),
+    "lightning, tuned": Arm("lightning", "lightning", tuned=True, buckets=True),
+    "lightning, tuned, bf16": Arm("lightning", "lightning", "bfloat16", tuned=True, buckets=True),
+    "ours": Arm("ours", buckets=True),
+    "ours, bf16": Arm("ours", precision="bfloat16", buckets=True),
+    "ours, two trials at once": Arm("ours", buckets=True, at_once=2),
+    "ours, bf16, two trials at once": Arm("ours", precision="bfloat16", buckets=True, at_once=2),
+}
+QUICK = (BASE, "strong", "ours", "ours, bf16, two trials at once")
+PEERS = ("torchdistill", "transformers", "lightning")

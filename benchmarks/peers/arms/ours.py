@@ -1,0 +1,84 @@
+"""The engine of this project. With several workers each trains one trial, at once, each on one thread."""
+
+import multiprocessing
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import numpy as np
+import torch
+from benchmarks.peers.given import Given, Said, Watch, finished, main
+
+from distillbias.data.vocabulary import BEGIN
+from distillbias.evaluation.perplexity import sentence_losses
+from distillbias.evaluation.predict import predict
+from distillbias.studies.lessons import place
+from distillbias.studies.store import write_whole
+from distillbias.tasks.agreement_lm import NextWordExamples
+from distillbias.tasks.task import Examples
+from distillbias.training.batching import ResidentData
+from distillbias.training.loop import train as steps
+from distillbias.training.objectives import from_teacher
+from distillbias.training.recipe import ExponentialDecay, Recipe
+from distillbias.training.teacher import cached_signal
+
+together: Any = None  # where workers wait for each other before the first step
+
+
+def train(given: Given, watch: Watch) -> Said:
+    if given.workers == 1:
+        return train_one(given, watch)
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(given.workers)
+    with ProcessPoolExecutor(given.workers, context, _wait_at, (barrier,)) as pool:
+        found = list(pool.map(worker, [given] * given.workers))
+    return found[0] | {"workers": found}
+
+
+def _wait_at(barrier: Barrier) -> None:
+    global together
+    together = barrier
+
+
+def worker(given: Given) -> Said:
+    watch = Watch()
+    return finished(watch, train_one(given, watch))
+
+
+def train_one(given: Given, watch: Watch) -> Said:
+    student = place(given.model(given.work.student, "student"), "cpu")
+    teacher = place(given.model(given.work.teacher, "teacher").eval(), "cpu")
+    train_set, test_set = (examples(given, part) for part in ("train", "test"))
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        signal = cached_signal(teacher, train_set, Path(folder) / "signal.safetensors", write_whole)
+        cached = (time.perf_counter() - began) / len(train_set)
+        # clip is out of reach: no other arm clips
+        recipe = Recipe(1, given.facts["batch"], given.rate, ExponentialDecay(decay=1.0), clip=1e30)
+        recipe = Recipe(**vars(recipe) | {"precision": given.precision})
+        data = ResidentData(train_set)
+        batches = (data.rows(rows, signal) for rows in given.rows)
+        if together:
+            together.wait()
+        objective = from_teacher(given.temperature, 1.0, "tau2", True)
+        for step in steps(student, objective, batches, recipe, given.steps):
+            watch(step.loss)
+    ask = sentence_losses if isinstance(test_set, NextWordExamples) else predict
+    return {"cache": cached} | given.timed_evaluation(lambda: ask(student, test_set))
+
+
+def examples(given: Given, part: str) -> Examples:
+    inputs, labels = given.array(f"{part}_inputs"), given.array(f"{part}_labels")
+    told = (inputs, labels, np.arange(len(labels)), given.facts["data"], part)
+    if given.work.task == "language":
+        assert (inputs[:, 0] == BEGIN).all()
+        return NextWordExamples(*told, forms=np.zeros((2, 1), np.int64))
+    return Examples(*told)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(torch.get_num_threads())
+    main(train)

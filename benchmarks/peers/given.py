@@ -1,0 +1,179 @@
+"""What an arm is given, and what it gives back. An arm is a script with one function, `train(given, watch)`."""
+
+import argparse
+import json
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from benchmarks.peers.workloads import GATE_RATE, WORKLOADS, Workload, without_dropout
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from distillbias.models.output import Factored, ModelConfig, fresh, give_stream
+from distillbias.models.transformer import Block
+from distillbias.tasks.task import Spec
+
+Item = tuple[Tensor, Tensor]  # (inputs, label), of one example or of a batch
+
+
+@dataclass
+class Watch:
+    """Every arm calls it once a step, when the loss is there; what lies between two calls is one step."""
+
+    times: list[float] = field(default_factory=list)
+    losses: list[Tensor] = field(default_factory=list)
+
+    def __call__(self, loss: Tensor) -> None:
+        self.times.append(time.perf_counter())
+        self.losses.append(loss.detach())
+
+
+class Given:
+    """The workload in `folder`, and how this arm is to train on it.
+
+    `order` "random" or "buckets"; `precision` "float32" or "bfloat16"; `tuned`: the library's own logging is off;
+    `gate`: no dropout and a small learning rate, so that losses can be compared; else both as in the paper.
+    """
+
+    def __init__(self, folder: Path, steps: int, order: str, precision: str, tuned: bool, gate: bool, workers: int):
+        self.folder, self.steps, self.precision = folder, steps, precision
+        self.tuned, self.gate, self.workers = tuned, gate, workers
+        self.facts: dict[str, Any] = json.loads((folder / "facts.json").read_text())
+        self.work: Workload = WORKLOADS[self.facts["name"]]
+        self.temperature = self.work.temperature
+        self.rate = GATE_RATE if gate else self.work.rate
+        self.rows = torch.as_tensor(np.load(folder / f"{order}.npy")[:steps])  # [steps, batch]
+        self.train, self.test = (Rows(self.array(f"{part}_inputs"), self.array(f"{part}_labels")) for part in PARTS)
+
+    def array(self, name: str) -> np.ndarray:
+        return np.load(self.folder / f"{name}.npy")
+
+    def student(self) -> "Answers":
+        return Answers(with_builtin_attention(self.model(self.work.student, "student")))
+
+    def teacher(self) -> "Answers":
+        return Answers(with_builtin_attention(self.model(self.work.teacher, "teacher").eval().requires_grad_(False)))
+
+    def model(self, config: ModelConfig, weights: str) -> nn.Module:
+        """A model of this project with the exported weights."""
+        spec = Spec(tuple(self.facts["shape"]), self.facts["classes"], self.facts["vocabulary"])
+        model = fresh(without_dropout(config) if self.gate else config, spec)
+        model.load_state_dict(load_file(self.folder / f"{weights}.safetensors"))
+        give_stream(model, torch.Generator().manual_seed(0))
+        return model
+
+    def loader(self) -> DataLoader[Item]:
+        """The training examples in the exported order, as torch's own tutorials load them."""
+        return DataLoader(self.train, batch_sampler=self.rows.tolist(), collate_fn=collate)
+
+    def timed_evaluation(self, evaluate: Callable[[], Any]) -> dict[str, float]:
+        """Seconds of `evaluate`, which looks at the exported test examples once, by example."""
+        began = time.perf_counter()
+        evaluate()
+        return {"evaluation": (time.perf_counter() - began) / len(self.test)}
+
+
+PARTS = ("train", "test")
+
+
+class Rows(Dataset[Item]):
+    """One example at a time: an image as floats in [0, 1], or the words of a sentence."""
+
+    def __init__(self, inputs: np.ndarray, labels: np.ndarray):
+        self.inputs, self.labels = inputs, labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, row: int) -> Item:
+        one = self.inputs[row]
+        if one.dtype == np.uint8:
+            return torch.as_tensor(one).float() / 255, torch.tensor(self.labels[row])
+        return torch.as_tensor(one[one != 0]).long(), torch.tensor(self.labels[row])
+
+
+def collate(items: list[Item]) -> Item:
+    """Sentences padded to the longest of the batch."""
+    inputs = [one for one, _ in items]
+    together = torch.stack(inputs) if inputs[0].ndim > 1 else nn.utils.rnn.pad_sequence(inputs, batch_first=True)
+    return together, torch.stack([label for _, label in items])
+
+
+class Answers(nn.Module):
+    """A model of this project as other libraries want one: inputs -> logits [n, classes].
+
+    Of a language model n counts the words that follow another. Padding is left out before the product with the
+    vocabulary, and positions come flat: some losses soften over dimension 1, whatever that is.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits = self.model(inputs).logits
+        if not isinstance(logits, Factored):
+            return logits
+        return logits.states[:, :-1][inputs[:, 1:] != 0] @ logits.matrix.to(logits.states.dtype).T
+
+
+def with_builtin_attention(model: nn.Module) -> nn.Module:
+    """Same weights, but attention as everybody computes it, by torch's built-in; ours is plain matrix products."""
+    for module in model.modules():
+        if isinstance(module, Block):
+            module.attend = MethodType(_builtin_attention, module)  # type: ignore[method-assign]
+    return model
+
+
+def _builtin_attention(block: Block, x: Tensor, hidden: Tensor) -> Tensor:
+    batch, time_, width = x.shape
+    query, key, value = block.qkv(x).view(batch, time_, 3, block.heads, -1).permute(2, 0, 3, 1, 4)
+    dropout = block.attention_dropout.rate if block.training else 0.0
+    looked = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
+    return looked.transpose(1, 2).reshape(batch, time_, width)
+
+
+Said = dict[str, Any]  # what an arm says beside losses and times: seconds an example of "cache" and "evaluation"
+
+
+def peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def finished(watch: Watch, said: Said) -> Said:
+    losses = [float(loss) for loss in watch.losses]
+    return {"losses": losses, "times": watch.times, "peak_bytes": peak_bytes()} | said
+
+
+def main(train: Callable[[Given, Watch], Said | None], library: str = "torch") -> None:
+    """Parse what the harness asks for, train, write what came of it to `--out`."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--order", choices=("random", "buckets"), default="random")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--tuned", action="store_true")
+    parser.add_argument("--gate", action="store_true")
+    asked = vars(parser.parse_args())
+    out = asked.pop("out")
+    watch = Watch()
+    said = train(Given(**asked), watch) or {}
+    result = finished(watch, {"versions": versions(library), "threads": torch.get_num_threads()} | said)
+    out.write_text(json.dumps(result))
+
+
+def versions(library: str) -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {name: version(name) for name in dict.fromkeys(("torch", library))}

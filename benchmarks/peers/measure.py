@@ -1,0 +1,97 @@
+"""Run arms as processes: the gate, then timed repeats, a-b-c-a-b-c."""
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.arms import ARMS, BASE, Arm
+from benchmarks.peers.environments import ROOT, python_of
+from benchmarks.peers.gate import judge
+
+from distillbias.studies.processes import ALLOCATOR
+
+Say = Callable[[str], None]
+Result = dict[str, Any]
+
+
+class Broken(Exception):
+    """An arm ended with an error; its last line."""
+
+
+def run_arm(arm: Arm, folder: Path, environments: Path, steps: int, gate: bool) -> Result:
+    """One process of it: `steps` steps on the workload in `folder`. Raises Broken."""
+    order = "buckets" if arm.buckets and not gate else "random"
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) / "result.json"
+        command = [str(python_of(arm.environment, environments)), "-m", f"benchmarks.peers.arms.{arm.script}"]
+        command += [str(folder.resolve()), "--out", str(out), "--steps", str(steps), "--order", order, *arm.options]
+        done = subprocess.run(
+            command + ["--gate"] * gate,
+            env=_environment(arm),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            errors="replace",
+        )
+        if done.returncode:
+            raise Broken((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
+        return json.loads(out.read_text())
+
+
+def _environment(arm: Arm) -> dict[str, str]:
+    threads = {name: str(arm.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    found = (
+        os.environ | threads | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}", "TOKENIZERS_PARALLELISM": "false"}
+    )
+    # what the worker processes of this project's studies run with
+    return found | ALLOCATOR if arm.script == "ours" else found
+
+
+def gated(names: list[str], folder: Path, environments: Path, steps: int, say: Say) -> dict[str, Result]:
+    """{arm: {"passed", "worst", "why"}}: losses of `steps` steps beside those of the plain loop."""
+    expected: list[float] = []
+    found: dict[str, Result] = {}
+    for name in [BASE, *(name for name in names if name != BASE)]:
+        try:
+            losses = run_arm(ARMS[name], folder, environments, steps, gate=True)["losses"]
+        except Broken as error:
+            found[name] = {"passed": False, "worst": None, "why": f"it cannot run: {error}"}
+        else:
+            expected = expected or losses
+            found[name] = judge(losses, expected, ARMS[name].precision)._asdict()
+        say(f"gate   {name}: {found[name]['why'] or 'passed, ' + format(found[name]['worst'], '.0e') + ' apart'}")
+    return found
+
+
+def timed(
+    names: list[str], folder: Path, environments: Path, warmup: int, steps: int, repeats: int, say: Say
+) -> dict[str, list[Result]]:
+    """{arm: a result for each repeat}: `seconds` a step and trial, `peak_bytes`, `cache` and `evaluation` in seconds
+    an example, `versions`. All arms once, then all again."""
+    found: dict[str, list[Result]] = {name: [] for name in names}
+    for repeat in range(repeats):
+        for name in names:
+            try:
+                result = run_arm(ARMS[name], folder, environments, warmup + steps, gate=False)
+            except Broken as error:
+                say(f"repeat {repeat + 1} {name}: it cannot run: {error}")
+                continue
+            found[name].append(summary(result, warmup, ARMS[name].at_once))
+            say(f"repeat {repeat + 1} {name}: {1e3 * found[name][-1]['seconds']:.2f} ms a step and trial")
+    return found
+
+
+def summary(result: Mapping[str, Any], warmup: int, at_once: int) -> Result:
+    """What is kept of an arm's result. Of trials at once each step counts for all of them, and memory adds up."""
+    workers = result.get("workers", [result])
+    each = [(times[-1] - times[warmup - 1]) / (len(times) - warmup) for times in (one["times"] for one in workers)]
+    shared = {key: result[key] / at_once for key in ("cache", "evaluation") if key in result}
+    return shared | {
+        "seconds": sum(each) / len(each) / at_once,
+        "peak_bytes": sum(one["peak_bytes"] for one in workers),
+        "versions": result["versions"],
+    }

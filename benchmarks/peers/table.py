@@ -1,0 +1,125 @@
+"""From the JSON of measurements to a table for people. No number of an arm that failed the gate."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+from benchmarks.peers.arms import ARMS, BASE, PEERS
+
+TRIALS = 4
+BUSY = 0.5  # load average before the measurement, above which its numbers are not to be trusted
+HEAD = ("arm", "ms a step", "IQR", "us a token", "times plain", "times fastest peer", "4 trials, h", "peak MB", "gate")
+
+Measured = Mapping[str, Any]
+
+
+def table(measured: Measured) -> str:
+    """Markdown: what was measured, warnings, a line for each arm."""
+    rows = [row(name, measured) for name in measured["gate"]]
+    lines = [f"## {measured['facts']['name']}: {measured['facts']['title']}", "", told(measured), ""]
+    lines += [f"**{warning}**\n" for warning in warnings(measured)]
+    lines += ["| " + " | ".join(HEAD) + " |", "|" + " --- |" + " ---: |" * (len(HEAD) - 2) + " --- |"]
+    return "\n".join(lines + ["| " + " | ".join(cells) + " |" for cells in rows]) + "\n"
+
+
+def told(measured: Measured) -> str:
+    facts, protocol, machine = measured["facts"], measured["protocol"], measured["machine"]
+    data = facts["data"] if facts["real"] else f"{facts['data']} (embedded: the real data is not here)"
+    return (
+        f"{data}, {facts['train']:,} training examples, batch {facts['batch']}; teacher untrained and fixed. "
+        f"{protocol['steps']} steps timed after {protocol['warmup']} others, {protocol['repeats']} repeats, "
+        f"interleaved; gate: {protocol['gated']} losses. {machine['processor']}, {machine['cores']} cores in use, load "
+        f"{machine['load_before']:.2f} before and {machine['load_after']:.2f} after, {machine['date']}, commit "
+        f"{machine['commit']}, {', '.join(versions(measured))}."
+    )
+
+
+def versions(measured: Measured) -> list[str]:
+    known = {pair for repeats in measured["repeats"].values() for each in repeats for pair in each["versions"].items()}
+    return [f"{name} {version}" for name, version in sorted(known)]
+
+
+def warnings(measured: Measured) -> list[str]:
+    load = measured["machine"]["load_before"]
+    busy = [f"The machine was busy before it began (load {load:.2f}, above {BUSY}): do not trust these numbers."]
+    few = [f"{measured['protocol']['gated']} losses were compared, 50 are the rule: a quick look, not a measurement."]
+    return busy * (load > BUSY) + few * (measured["protocol"]["gated"] < 50)
+
+
+def row(name: str, measured: Measured) -> list[str]:
+    gate, repeats = measured["gate"][name], measured["repeats"].get(name, [])
+    if not gate["passed"] or not repeats:
+        return [name, *["–"] * (len(HEAD) - 2), f"failed: {gate['why']}" if gate["why"] else "passed, then it broke"]
+    seconds = [each["seconds"] for each in repeats]
+    middle, facts = median(seconds), measured["facts"]
+    words = measured["facts"]["words"]["buckets" if ARMS[name].buckets else "random"]
+    peer = fastest_peer(measured)
+    return [
+        name,
+        f"{1e3 * middle:.2f}",
+        f"{1e3 * spread(seconds):.2f}",
+        f"{1e6 * middle / words:.1f}" if words else "–",
+        times(name, BASE, measured),
+        times(name, peer, measured) if peer else "–",
+        f"{schedule_seconds(name, measured) / 3600:.2f}" if facts["train"] >= facts["batch"] else "–",
+        f"{median(each['peak_bytes'] for each in repeats) / 2**20:.0f}",
+        f"{gate['worst']:.0e}",
+    ]
+
+
+def spread(values: list[float]) -> float:
+    """The interquartile range; nan of one value."""
+    if len(values) < 2:
+        return float("nan")
+    low, _, high = quantiles(values, n=4, method="inclusive")
+    return high - low
+
+
+def cost(name: str, measured: Measured) -> float:
+    """Median seconds a step, or where there are words, a word: orders differ in how many a step has."""
+    words = measured["facts"]["words"]["buckets" if ARMS[name].buckets else "random"] or 1
+    return median(each["seconds"] for each in measured["repeats"][name]) / words
+
+
+def times(name: str, other: str, measured: Measured) -> str:
+    """How many times as fast as `other`."""
+    if not counted(other, measured):
+        return "–"
+    return f"{cost(other, measured) / cost(name, measured):.2f}"
+
+
+def counted(name: str, measured: Measured) -> bool:
+    return name in measured["gate"] and measured["gate"][name]["passed"] and bool(measured["repeats"].get(name))
+
+
+def fastest_peer(measured: Measured) -> str | None:
+    """Of the libraries, as shipped or tuned, in any precision; the plain loops are no library."""
+    peers = [name for name in measured["gate"] if ARMS[name].environment in PEERS and counted(name, measured)]
+    return min(peers, key=lambda name: cost(name, measured), default=None)
+
+
+def schedule_seconds(name: str, measured: Measured) -> float:
+    """Four trials of the paper's schedule, extrapolated from steps: each with its cache, and an evaluation an epoch.
+
+    Arms that do not time an evaluation of their own are given that of `plain`.
+    """
+    facts, repeats = measured["facts"], measured["repeats"]
+
+    def middle(key: str, arm: str = name) -> float:
+        return median([each[key] for each in repeats.get(arm, []) if key in each] or [0.0])
+
+    words = measured["facts"]["words"]
+    step = cost(name, measured) * (words["all"] or 1)
+    evaluation = middle("evaluation") or middle("evaluation", BASE)
+    epoch = facts["train"] // facts["batch"] * step + facts["test"] * evaluation
+    return TRIALS * (facts["epochs"] * epoch + facts["train"] * middle("cache"))
+
+
+def write_tables(folder: Path) -> str:
+    """All measurements in `folder` as one page, beside them."""
+    found = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    page = "\n".join(table(measured) for measured in found)
+    (folder / "peers.md").write_text(page)
+    return page
