@@ -2,6 +2,8 @@
 # Python >= 3.11 and make are all that must be there. PYTHON=python3.12 chooses another interpreter.
 PYTHON ?= python3
 BIN := .venv/bin
+# a process for each core; a file's tests stay together, because they share what they trained
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 .PHONY: setup demo test check fuzz torture format clean
 
@@ -18,13 +20,13 @@ demo: setup  ## both cases on embedded data: 7 minutes on two cores
 	$(BIN)/distillbias demo
 
 test: setup  ## all tests: 3 minutes on two cores
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: setup  ## formatting, lint, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 fuzz: setup  ## 100,000 hostile inputs for every reader: some 10 minutes on one core
 	$(BIN)/python -m tests.fuzz.harness --cases 100000 --seed 0 --out results/reliability/

@@ -26,11 +26,10 @@ CORES = 2
 def main(given: Sequence[str] | None = None) -> int:
     asked = parse(given)
     try:
-        measure_all(asked)
+        return 0 if measure_all(asked) else 1
     except InputError as error:
         print(f"error: {error}")
         return 2
-    return 0
 
 
 def parse(given: Sequence[str] | None) -> argparse.Namespace:
@@ -44,11 +43,12 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--arms", help='some of "' + '";"'.join(ARMS) + '", parted by ";" (default: all)')
     parser.add_argument("--repeats", type=int, help="of the timed steps of each arm (default: 5; with --quick 2)")
     parser.add_argument("--quick", action="store_true", help="a minute: few steps, one workload, no peer is installed")
-    parser.add_argument("--gate", action="store_true", help="compare losses only, time nothing")
+    parser.add_argument("--gate", action="store_true", help="compare losses only, time and keep nothing")
     return parser.parse_args(given)
 
 
-def measure_all(asked: argparse.Namespace) -> None:
+def measure_all(asked: argparse.Namespace) -> bool:
+    """Whether every arm passed the gate of every workload."""
     names = chosen(asked.workloads, ",", WORKLOADS, ["V"] if asked.quick else list(WORKLOADS), "workload")
     arms = chosen(asked.arms, ";", ARMS, list(QUICK) if asked.quick else list(ARMS), "arm")
     arms = [BASE] + [arm for arm in arms if arm != BASE]
@@ -62,13 +62,18 @@ def measure_all(asked: argparse.Namespace) -> None:
     load = os.getloadavg()[0]
     if load > BUSY:
         print(f"this machine is busy (load {load:.2f}): what is measured now is not to be trusted")
+    passed = True
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
             measured = measure(name, arms, Path(folder), asked, load)
+        passed &= all(verdict["passed"] for verdict in measured["gate"].values())
+        if asked.gate:
+            continue
         print("\n" + table(measured), flush=True)
         if asked.out:
             (asked.out / f"peers-{name}.json").write_text(json.dumps(measured, indent=1))
             write_tables(asked.out)
+    return passed
 
 
 def chosen(text: str | None, between: str, known: dict[str, Any], default: list[str], what: str) -> list[str]:
@@ -94,7 +99,7 @@ def measure(name: str, arms: list[str], folder: Path, asked: argparse.Namespace,
     compared, repeats = (10, 2) if asked.quick else (GATED, 5)
     warmup, steps = work.warmup, work.steps // 5 if asked.quick else work.steps
     repeats = 0 if asked.gate else asked.repeats or repeats
-    facts = export(name, asked.data, folder)
+    facts = export(name, asked.data, folder, max(compared, warmup + steps))
     say = lambda line: print(f"{name} {line}", flush=True)  # noqa: E731
     gate = gated(arms, folder, asked.envs, compared, say)
     passed = [arm for arm in arms if gate[arm]["passed"]]

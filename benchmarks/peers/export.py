@@ -29,16 +29,17 @@ TESTED = 2_000  # test examples that an evaluation is timed on
 SURE = 3.0  # standard deviation of the teacher's logits
 
 
-def export(name: str, data: Path | None, folder: Path, most: int = 1_000_000) -> dict[str, Any]:
-    """Write workload `name` to `folder`, at most `most` steps of it; return its facts. Twice the same gives the same
-    bytes.
+def export(name: str, data: Path | None, folder: Path, steps: int | None = None) -> dict[str, Any]:
+    """Write workload `name` to `folder`, as many `steps` of it as gate or timing need; return its facts.
+
+    Twice the same gives the same bytes.
 
     The real data where `data` (None: the default place) has it, else what is embedded in the package.
     """
     if name not in WORKLOADS:
         raise InputError(f"unknown workload {name!r}; it is one of {', '.join(WORKLOADS)}")
     work = WORKLOADS[name]
-    steps = min(most, max(GATED, work.warmup + work.steps))
+    steps = max(GATED, work.warmup + work.steps) if steps is None else steps
     task, splits, real = _load(work.task, data)
     folder.mkdir(parents=True, exist_ok=True)
     kept = np.random.default_rng(0).permutation(len(splits.train))[: steps * BATCH]
@@ -52,11 +53,12 @@ def export(name: str, data: Path | None, folder: Path, most: int = 1_000_000) ->
         save_file(
             {key: value.contiguous() for key, value in model.state_dict().items()}, folder / f"{file}.safetensors"
         )
-    words, said = (train.inputs != 0).sum(1), part.inputs.ndim == 2
-    told = {"all": float(words.mean()) * BATCH if said else 0.0}
+    sentences = part.inputs.ndim == 2
+    words = {"all": float((train.inputs != 0).sum(1).mean()) * BATCH if sentences else 0.0}
     for key, rows in orders(part, steps).items():
         np.save(folder / f"{key}.npy", rows)
-        told[key] = float((part.inputs[rows[work.warmup :]] != 0).sum(-1).sum(1).mean()) if said else 0.0
+        timed = rows[work.warmup : work.warmup + work.steps]
+        words[key] = float((part.inputs[timed] != 0).sum(-1).sum(1).mean()) if sentences else 0.0
     for key, examples in (("train", part), ("test", test)):
         count = len(examples) if key == "train" else TESTED
         np.save(folder / f"{key}_inputs.npy", examples.inputs[:count])
@@ -73,7 +75,7 @@ def export(name: str, data: Path | None, folder: Path, most: int = 1_000_000) ->
         "vocabulary": task.spec.vocabulary,
         "shape": task.spec.shape,
         "batch": BATCH,
-        "words": told,  # a step, without padding; of each order, where it is timed
+        "words": words,  # a step, without padding; of each order, in the steps that are timed
     }
     (folder / "facts.json").write_text(json.dumps(facts, indent=1))
     return facts
@@ -101,8 +103,8 @@ def make_sure(teacher: nn.Module, inputs: Tensor) -> None:
     logits = teacher.eval()(inputs).logits
     if isinstance(logits, Factored):
         scale = SURE / (logits.states @ logits.matrix.T)[inputs != 0].std()
-        teacher.project.weight.mul_(scale)
-        teacher.project.bias.mul_(scale)
+        for parameter in teacher.get_submodule("project").parameters():
+            parameter.mul_(scale)
         return
     last = [module for module in teacher.modules() if isinstance(module, nn.Linear)][-1]
     scale = SURE / logits.std(0)

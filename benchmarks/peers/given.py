@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MethodType
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from distillbias.models.output import Factored, ModelConfig, fresh, give_stream
 from distillbias.models.transformer import Block
 from distillbias.tasks.task import Spec
 
+Precision = Literal["float32", "bfloat16"]
 Item = tuple[Tensor, Tensor]  # (inputs, label), of one example or of a batch
 
 
@@ -44,7 +45,9 @@ class Given:
     `gate`: no dropout and a small learning rate, so that losses can be compared; else both as in the paper.
     """
 
-    def __init__(self, folder: Path, steps: int, order: str, precision: str, tuned: bool, gate: bool, workers: int):
+    def __init__(
+        self, folder: Path, steps: int, order: str, precision: Precision, tuned: bool, gate: bool, workers: int
+    ):
         self.folder, self.steps, self.precision = folder, steps, precision
         self.tuned, self.gate, self.workers = tuned, gate, workers
         self.facts: dict[str, Any] = json.loads((folder / "facts.json").read_text())
@@ -161,7 +164,7 @@ def main(train: Callable[[Given, Watch], Said | None], library: str = "torch") -
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--order", choices=("random", "buckets"), default="random")
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--precision", choices=get_args(Precision), default="float32")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--tuned", action="store_true")
     parser.add_argument("--gate", action="store_true")

@@ -9,6 +9,7 @@ import torch
 from tests import tiny
 
 from distillbias.tasks.task import Examples
+from distillbias.training import batching
 from distillbias.training.batching import ResidentData, to_float
 from distillbias.training.seeds import stream
 
@@ -115,3 +116,24 @@ def test_buckets_visit_each_row_once_and_waste_little() -> None:
 def test_batches_of_like_length_come_in_no_order_of_length() -> None:
     lengths = [batch.inputs.shape[1] for batch in ResidentData(sentences(1000)).batches(1, BATCH, order())]
     assert sorted(lengths) != lengths and abs(np.corrcoef(np.arange(len(lengths)), lengths)[0, 1]) < 0.4
+
+
+@pytest.mark.parametrize("most", [1, 30, 100, 10_000])
+def test_long_rows_are_evaluated_fewer_at_a_time(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    monkeypatch.setattr(batching, "MOST_WORDS", most)
+    data = ResidentData(sentences(200))
+    rows = torch.arange(0, 200, 2)
+    parts = list(data.by_length(rows, 15))
+    assert sorted(torch.cat(parts).tolist()) == list(range(len(rows)))
+    lengths = data.lengths[rows[torch.cat(parts)]].tolist()
+    assert lengths == sorted(lengths)
+    for part, following in zip(parts, [*parts[1:], None], strict=True):
+        longest = int(data.lengths[rows[part]].max())
+        assert len(part) <= 15 and (len(part) == 1 or len(part) * longest <= most)
+        if following is not None and len(part) < 15:  # one more would have been too much
+            assert (len(part) + 1) * int(data.lengths[rows[following[0]]]) > most
+
+
+def test_images_are_evaluated_in_order() -> None:
+    parts = list(ResidentData(tiny.examples(N)).by_length(torch.arange(5, 30), 10))
+    assert [len(part) for part in parts] == [10, 10, 5] and torch.cat(parts).tolist() == list(range(25))

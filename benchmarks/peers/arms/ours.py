@@ -56,9 +56,8 @@ def train_one(given: Given, watch: Watch) -> Said:
     with tempfile.TemporaryDirectory() as folder:
         signal = cached_signal(teacher, train_set, Path(folder) / "signal.safetensors", write_whole)
         cached = (time.perf_counter() - began) / len(train_set)
-        # clip is out of reach: no other arm clips
-        recipe = Recipe(1, given.facts["batch"], given.rate, ExponentialDecay(decay=1.0), clip=1e30)
-        recipe = Recipe(**vars(recipe) | {"precision": given.precision})
+        constant, no_clip = ExponentialDecay(decay=1.0), 1e30
+        recipe = Recipe(1, given.facts["batch"], given.rate, constant, clip=no_clip, precision=given.precision)
         data = ResidentData(train_set)
         batches = (data.rows(rows, signal) for rows in given.rows)
         if together:
@@ -66,8 +65,13 @@ def train_one(given: Given, watch: Watch) -> Said:
         objective = from_teacher(given.temperature, 1.0, "tau2", True)
         for step in steps(student, objective, batches, recipe, given.steps):
             watch(step.loss)
-    ask = sentence_losses if isinstance(test_set, NextWordExamples) else predict
-    return {"cache": cached} | given.timed_evaluation(lambda: ask(student, test_set))
+    return {"cache": cached} | given.timed_evaluation(lambda: evaluate(student, test_set))
+
+
+def evaluate(student: torch.nn.Module, test_set: Examples) -> object:
+    if isinstance(test_set, NextWordExamples):
+        return sentence_losses(student, test_set)
+    return predict(student, test_set)
 
 
 def examples(given: Given, part: str) -> Examples:

@@ -72,7 +72,9 @@ def evaluate(student: nn.Module, given: Given) -> float:
     student.eval()
     inputs, lengths = resident(given.test.inputs)
     order = torch.arange(len(inputs)) if lengths is None else lengths.argsort()
-    return float(sum(student(cut(inputs, lengths, rows)).max(1).values.sum() for rows in order.split(500)))
+    return float(
+        sum(student(cut(inputs, lengths, rows)).max(1).values.sum() for rows in order.split(given.facts["batch"]))
+    )
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def outputs(model: nn.Module, examples: Examples, rows: Int[Tensor, " n"], batch
     model.eval()
     try:
         data = ResidentData(examples, next(model.parameters()).device)
-        for part in data.by_length(rows).split(batch):
+        for part in data.by_length(rows, batch):
             with torch.no_grad():
                 said = model(data.rows(rows[part]).inputs)
             yield part, said

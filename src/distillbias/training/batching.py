@@ -16,6 +16,7 @@ Signal = Callable[[Int[Tensor, " batch"], Tensor], Tensor | Factored]  # (rows, 
 Order = Callable[[int], torch.Generator]  # epoch -> the stream that orders it
 
 BUCKETS = 64  # batches that are sorted by length together
+MOST_WORDS = 2**14  # that are evaluated together: 500 sentences of up to 32 words
 
 
 def to_float(pixels: UInt8[Tensor, "batch row col"]) -> Tensor:
@@ -80,6 +81,17 @@ class ResidentData:
         batches = torch.cat(pools).view(-1, batch)
         return batches[torch.randperm(len(batches), generator=generator)]
 
-    def by_length(self, rows: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
-        """The order of `rows` that puts like lengths together; as they are where there are none."""
-        return torch.arange(len(rows)) if self.lengths is None else self.lengths[rows].argsort(stable=True)
+    def by_length(self, rows: Int[Tensor, " n"], batch: int) -> Iterator[Int[Tensor, " part"]]:
+        """Places in `rows`, at most `batch` at a time: like lengths together, and no more than MOST_WORDS with the
+        padding, for what a Transformer holds at once grows with them and with their length. In order where there are
+        no lengths."""
+        if self.lengths is None:
+            yield from torch.arange(len(rows)).split(batch)
+            return
+        lengths, order = self.lengths[rows].sort(stable=True)
+        start = 0
+        while start < len(order):
+            padded = lengths[start : start + batch] * torch.arange(1, len(lengths[start : start + batch]) + 1)
+            count = max(1, int((padded <= MOST_WORDS).sum()))
+            yield order[start : start + count]
+            start += count
