@@ -53,8 +53,7 @@ def row(name: str, measured: Measured) -> list[str]:
     if not gate["passed"] or not repeats:
         return [name, *["–"] * (len(HEAD) - 2), f"failed: {gate['why']}" if gate["why"] else "passed, then it broke"]
     seconds = [each["seconds"] for each in repeats]
-    middle, facts = median(seconds), measured["facts"]
-    words = measured["facts"]["words"]["buckets" if ARMS[name].buckets else "random"]
+    middle, words = median(seconds), words_a_step(name, measured)
     peer = fastest_peer(measured)
     return [
         name,
@@ -63,7 +62,7 @@ def row(name: str, measured: Measured) -> list[str]:
         f"{1e6 * middle / words:.1f}" if words else "–",
         times(name, BASE, measured),
         times(name, peer, measured) if peer else "–",
-        f"{schedule_seconds(name, measured) / 3600:.2f}" if facts["train"] >= facts["batch"] else "–",
+        f"{schedule_seconds(name, measured) / 3600:.2f}",
         f"{median(each['peak_bytes'] for each in repeats) / 2**20:.0f}",
         f"{gate['worst']:.0e}",
     ]
@@ -79,8 +78,12 @@ def spread(values: list[float]) -> float:
 
 def cost(name: str, measured: Measured) -> float:
     """Median seconds a step, or where there are words, a word: orders differ in how many a step has."""
-    words = measured["facts"]["words"]["buckets" if ARMS[name].buckets else "random"] or 1
-    return median(each["seconds"] for each in measured["repeats"][name]) / words
+    return median(each["seconds"] for each in measured["repeats"][name]) / (words_a_step(name, measured) or 1)
+
+
+def words_a_step(name: str, measured: Measured) -> float:
+    """0 where there are none."""
+    return measured["facts"]["words"]["buckets" if ARMS[name].buckets else "random"]
 
 
 def times(name: str, other: str, measured: Measured) -> str:
@@ -110,8 +113,7 @@ def schedule_seconds(name: str, measured: Measured) -> float:
     def middle(key: str, arm: str = name) -> float:
         return median([each[key] for each in repeats.get(arm, []) if key in each] or [0.0])
 
-    words = measured["facts"]["words"]
-    step = cost(name, measured) * (words["all"] or 1)
+    step = cost(name, measured) * (facts["words"]["all"] or 1)
     evaluation = middle("evaluation") or middle("evaluation", BASE)
     epoch = facts["train"] // facts["batch"] * step + facts["test"] * evaluation
     return TRIALS * (facts["epochs"] * epoch + facts["train"] * middle("cache"))
@@ -119,7 +121,7 @@ def schedule_seconds(name: str, measured: Measured) -> float:
 
 def write_tables(folder: Path) -> str:
     """All measurements in `folder` as one page, beside them."""
-    found = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    found = [json.loads(path.read_text()) for path in sorted(folder.glob("peers-*.json"))]
     page = "\n".join(table(measured) for measured in found)
     (folder / "peers.md").write_text(page)
     return page
