@@ -28,7 +28,7 @@ check: setup  ## formatting, lint, types, tests
 	$(BIN)/mypy
 	$(PYTEST)
 
-fuzz: setup  ## 100,000 hostile inputs for every reader: some 10 minutes on one core
+fuzz: setup  ## 100,000 hostile inputs to all readers together: six minutes on one core
 	$(BIN)/python -m tests.fuzz.harness --cases 100000 --seed 0 --out results/reliability/
 
 torture: setup  ## 200 kills of whole studies at random moments: 13 minutes on two cores
