@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmarks.peers.workloads import BATCH, GATED, WORKLOADS
+from benchmarks.peers.workloads import BATCH, WORKLOADS
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -29,17 +29,14 @@ TESTED = 2_000  # test examples that an evaluation is timed on
 SURE = 3.0  # standard deviation of the teacher's logits
 
 
-def export(name: str, data: Path | None, folder: Path, steps: int | None = None) -> dict[str, Any]:
-    """Write workload `name` to `folder`, as many `steps` of it as gate or timing need; return its facts.
-
-    Twice the same gives the same bytes.
+def export(name: str, data: Path | None, folder: Path, steps: int) -> dict[str, Any]:
+    """Write `steps` steps of workload `name` to `folder`, the same bytes each time; return its facts.
 
     The real data where `data` (None: the default place) has it, else what is embedded in the package.
     """
     if name not in WORKLOADS:
         raise InputError(f"unknown workload {name!r}; it is one of {', '.join(WORKLOADS)}")
     work = WORKLOADS[name]
-    steps = max(GATED, work.warmup + work.steps) if steps is None else steps
     task, splits, real = _load(work.task, data)
     folder.mkdir(parents=True, exist_ok=True)
     kept = np.random.default_rng(0).permutation(len(splits.train))[: steps * BATCH]
@@ -50,15 +47,9 @@ def export(name: str, data: Path | None, folder: Path, steps: int | None = None)
     initialise(teacher, stream("weights", "teacher"))
     make_sure(teacher, _first_batch(part))
     for model, file in ((student, "student"), (teacher, "teacher")):
-        save_file(
-            {key: value.contiguous() for key, value in model.state_dict().items()}, folder / f"{file}.safetensors"
-        )
-    sentences = part.inputs.ndim == 2
-    words = {"all": float((train.inputs != 0).sum(1).mean()) * BATCH if sentences else 0.0}
+        save_file(model.state_dict(), folder / f"{file}.safetensors")
     for key, rows in orders(part, steps).items():
         np.save(folder / f"{key}.npy", rows)
-        timed = rows[work.warmup : work.warmup + work.steps]
-        words[key] = float((part.inputs[timed] != 0).sum(-1).sum(1).mean()) if sentences else 0.0
     for key, examples in (("train", part), ("test", test)):
         count = len(examples) if key == "train" else TESTED
         np.save(folder / f"{key}_inputs.npy", examples.inputs[:count])
@@ -75,7 +66,7 @@ def export(name: str, data: Path | None, folder: Path, steps: int | None = None)
         "vocabulary": task.spec.vocabulary,
         "shape": task.spec.shape,
         "batch": BATCH,
-        "words": words,  # a step, without padding; of each order, in the steps that are timed
+        "words": 0.0 if task.spec.shape else float((train.inputs != 0).sum(1).mean()) * BATCH,  # of a mean step
     }
     (folder / "facts.json").write_text(json.dumps(facts, indent=1))
     return facts

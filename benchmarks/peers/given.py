@@ -78,6 +78,12 @@ class Given:
         """The training examples in the exported order, as torch's own tutorials load them."""
         return DataLoader(self.train, batch_sampler=self.rows.tolist(), collate_fn=collate)
 
+    def words(self) -> list[int]:
+        """Of each step, without padding; 0 where inputs are images."""
+        if self.train.inputs.ndim > 2:
+            return [0] * self.steps
+        return (self.train.inputs[self.rows] != 0).sum((1, 2)).tolist()
+
     def timed_evaluation(self, evaluate: Callable[[], Any]) -> dict[str, float]:
         """Seconds of `evaluate`, which looks at the exported test examples once, by example."""
         began = time.perf_counter()
@@ -171,9 +177,10 @@ def main(train: Callable[[Given, Watch], Said | None], library: str = "torch") -
     asked = vars(parser.parse_args())
     out = asked.pop("out")
     watch = Watch()
-    said = train(Given(**asked), watch) or {}
-    result = finished(watch, {"versions": versions(library), "threads": torch.get_num_threads()} | said)
-    out.write_text(json.dumps(result))
+    given = Given(**asked)
+    said = train(given, watch) or {}
+    told = {"words": given.words(), "versions": versions(library), "threads": torch.get_num_threads()}
+    out.write_text(json.dumps(finished(watch, told | said)))
 
 
 def versions(library: str) -> dict[str, str]:

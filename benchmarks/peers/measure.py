@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from benchmarks.peers.arms import ARMS, BASE, Arm
@@ -70,8 +71,7 @@ def gated(names: list[str], folder: Path, environments: Path, steps: int, say: S
 def timed(
     names: list[str], folder: Path, environments: Path, warmup: int, steps: int, repeats: int, say: Say
 ) -> dict[str, list[Result]]:
-    """{arm: a result for each repeat}: `seconds` a step and trial, `peak_bytes`, `cache` and `evaluation` in seconds
-    an example, `versions`. All arms once, then all again."""
+    """{arm: its summary at each repeat}; all arms once, then all again."""
     found: dict[str, list[Result]] = {name: [] for name in names}
     for repeat in range(repeats):
         for name in names:
@@ -86,12 +86,15 @@ def timed(
 
 
 def summary(result: Mapping[str, Any], warmup: int, at_once: int) -> Result:
-    """What is kept of an arm's result. Of trials at once each step counts for all of them, and memory adds up."""
+    """What is kept of an arm's result: `seconds` and `words` of a step of one trial, `peak_bytes`, `versions`, and
+    where it has them `cache` and `evaluation` in seconds an example. Of trials at once each step counts for all of
+    them, and memory adds up."""
     workers = result.get("workers", [result])
     each = [(times[-1] - times[warmup - 1]) / (len(times) - warmup) for times in (one["times"] for one in workers)]
     shared = {key: result[key] / at_once for key in ("cache", "evaluation") if key in result}
     return shared | {
         "seconds": sum(each) / len(each) / at_once,
+        "words": mean(result["words"][warmup:]),
         "peak_bytes": sum(one["peak_bytes"] for one in workers),
         "versions": result["versions"],
     }

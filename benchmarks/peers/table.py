@@ -53,13 +53,12 @@ def row(name: str, measured: Measured) -> list[str]:
     if not gate["passed"] or not repeats:
         return [name, *["–"] * (len(HEAD) - 2), f"failed: {gate['why']}" if gate["why"] else "passed, then it broke"]
     seconds = [each["seconds"] for each in repeats]
-    middle, words = median(seconds), words_a_step(name, measured)
     peer = fastest_peer(measured)
     return [
         name,
-        f"{1e3 * middle:.2f}",
+        f"{1e3 * median(seconds):.2f}",
         f"{1e3 * spread(seconds):.2f}",
-        f"{1e6 * middle / words:.1f}" if words else "–",
+        f"{1e6 * cost(name, measured):.1f}" if measured["facts"]["words"] else "–",
         times(name, BASE, measured),
         times(name, peer, measured) if peer else "–",
         f"{schedule_seconds(name, measured) / 3600:.2f}",
@@ -78,12 +77,7 @@ def spread(values: list[float]) -> float:
 
 def cost(name: str, measured: Measured) -> float:
     """Median seconds a step, or where there are words, a word: orders differ in how many a step has."""
-    return median(each["seconds"] for each in measured["repeats"][name]) / (words_a_step(name, measured) or 1)
-
-
-def words_a_step(name: str, measured: Measured) -> float:
-    """0 where there are none."""
-    return measured["facts"]["words"]["buckets" if ARMS[name].buckets else "random"]
+    return median(each["seconds"] / (each["words"] or 1) for each in measured["repeats"][name])
 
 
 def times(name: str, other: str, measured: Measured) -> str:
@@ -113,7 +107,7 @@ def schedule_seconds(name: str, measured: Measured) -> float:
     def middle(key: str, arm: str = name) -> float:
         return median([each[key] for each in repeats.get(arm, []) if key in each] or [0.0])
 
-    step = cost(name, measured) * (facts["words"]["all"] or 1)
+    step = cost(name, measured) * (facts["words"] or 1)
     evaluation = middle("evaluation") or middle("evaluation", BASE)
     epoch = facts["train"] // facts["batch"] * step + facts["test"] * evaluation
     return TRIALS * (facts["epochs"] * epoch + facts["train"] * middle("cache"))

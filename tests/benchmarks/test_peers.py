@@ -88,11 +88,18 @@ def test_the_gate_is_as_wide_as_it_says() -> None:
 
 
 def test_a_summary_counts_steps_after_the_warmup_and_all_trials_at_once() -> None:
-    alone = {"times": [0.0, 9.0, 10.0, 11.0, 12.0], "peak_bytes": 5, "cache": 8.0, "versions": {}}
-    assert summary(alone, 2, 1) == {"seconds": 1.0, "cache": 8.0, "peak_bytes": 5, "versions": {}}
+    alone = {
+        "times": [0.0, 9.0, 10.0, 11.0, 12.0],
+        "peak_bytes": 5,
+        "cache": 8.0,
+        "words": [9, 9, 2, 4, 6],
+        "versions": {},
+    }
+    assert summary(alone, 2, 1) == {"seconds": 1.0, "words": 4, "cache": 8.0, "peak_bytes": 5, "versions": {}}
     slower = alone | {"times": [0.0, 9.0, 12.0, 15.0, 18.0]}
     assert summary(alone | {"workers": [alone, slower]}, 2, 2) == {
         "seconds": 1.0,  # two trials take 1 and 3 seconds a step, at once
+        "words": 4,
         "cache": 4.0,
         "peak_bytes": 10,
         "versions": {},
@@ -112,7 +119,7 @@ def measured() -> dict:
             "test": 100,
             "batch": 128,
             "epochs": 2,
-            "words": {"all": 1500.0, "random": 2000.0, "buckets": 1000.0},
+            "words": 1500.0,
         },
         "machine": {
             "processor": "P",
@@ -130,9 +137,9 @@ def measured() -> dict:
             "ours": {"passed": True, "worst": 3e-7, "why": ""},
         },
         "repeats": {
-            "plain": [each | {"seconds": s, "evaluation": 0.5} for s in (4.0, 9.0, 4.0)],
-            "lightning, tuned": [each | {"seconds": 1.0}],
-            "ours": [each | {"seconds": s, "cache": 0.25, "evaluation": 0.1} for s in (0.5, 0.4, 0.6)],
+            "plain": [each | {"seconds": s, "words": 2000, "evaluation": 0.5} for s in (4.0, 9.0, 4.0)],
+            "lightning, tuned": [each | {"seconds": 1.0, "words": 1000}],
+            "ours": [each | {"seconds": s, "words": 1000, "cache": 0.25, "evaluation": 0.1} for s in (0.5, 0.4, 0.6)],
         },
     }
 
@@ -169,7 +176,7 @@ def test_arms_and_workloads_that_are_not_there_are_named_with_the_choices() -> N
     with pytest.raises(InputError, match="unknown arm 'fast'; it is one of plain; strong"):
         chosen("fast", ";", arms.ARMS, [], "arm")
     with pytest.raises(InputError, match="unknown workload 'X'; it is one of V, C"):
-        export("X", None, Path("nowhere"))
+        export("X", None, Path("nowhere"), STEPS)
 
 
 @pytest.mark.parametrize("name", arms.PEERS)
