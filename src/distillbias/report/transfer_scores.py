@@ -20,7 +20,7 @@ from distillbias.analysis.transfer import Transfer, transfer
 from distillbias.report.evidence import Evidence, Trials
 from distillbias.report.figures_transfer import draw_coefficients
 from distillbias.report.html import Picture, Section
-from distillbias.report.tables import Entry, Table
+from distillbias.report.tables import Entry, Table, interval
 from distillbias.report.writing import Gallery
 
 DRAWS = 2_000
