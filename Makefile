@@ -19,7 +19,7 @@ setup: .venv/ready
 demo: setup  ## both cases on embedded data: 7 minutes on two cores
 	$(BIN)/distillbias demo
 
-test: setup  ## all tests: 3 minutes on two cores
+test: setup  ## all tests
 	$(PYTEST)
 
 check: setup  ## formatting, lint, types, tests

@@ -24,6 +24,13 @@ def test_the_agreement_table_is_that_of_the_committed_result() -> None:
     assert "\n".join(rows) in README
 
 
+def test_the_language_models_table_is_that_of_the_committed_result() -> None:
+    committed = (ROOT / "results/agreement-lm-laptop/tables/headline.md").read_text()
+    rows = [line for line in committed.splitlines() if line.startswith("|")]
+    assert len(rows) == 8  # names, rule, two families and four pairs
+    assert "\n".join(rows) in README
+
+
 def test_the_transfer_table_is_of_the_committed_result() -> None:
     committed = (ROOT / "results/transfer-vision-laptop/tables/headline.md").read_text().replace("\\", "")
     rows = [line for line in committed.splitlines() if line.startswith("|")]
