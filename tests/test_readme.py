@@ -6,6 +6,8 @@ import sys
 from itertools import takewhile
 from pathlib import Path
 
+from distillbias.studies.store import Record
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
@@ -29,6 +31,28 @@ def test_the_language_models_table_is_that_of_the_committed_result() -> None:
     rows = [line for line in committed.splitlines() if line.startswith("|")]
     assert len(rows) == 8  # names, rule, two families and four pairs
     assert "\n".join(rows) in README
+
+
+def test_what_students_of_language_models_won_and_lost_is_in_their_packed_predictions() -> None:
+    """On the sentences with one attractor, of the trial that was run first."""
+    said, labels = {}, {}
+    for folder in (ROOT / "results/agreement-lm-laptop/packed").iterdir():
+        record = Record(folder)
+        if record.run.trial == 0:
+            rows = record.predictions("numpred-1")
+            arm = record.facts["label"].removesuffix(" · trial 0")
+            said[arm], labels[arm] = rows.logits.argmax(1), rows.labels
+    right = {arm: said[arm] == labels[arm] for arm in said}
+    counts = {
+        arm: (int((right[arm] & ~right["Transformer"]).sum()), int((~right[arm] & right["Transformer"]).sum()))
+        for arm in ("LSTM → Transformer", "Transformer → Transformer")
+    }
+    (won, lost), own = counts["LSTM → Transformer"], counts["Transformer → Transformer"]
+    same = [float((said[arm] == said["LSTM"]).mean()) for arm in ("LSTM → Transformer", "Transformer")]
+    text = " ".join(README.split())
+    assert f"Of {len(right['LSTM']):,} sentences with one such noun the LSTM's student gets {won:,} right" in text
+    assert f"and {lost} the other way; the Transformer's student {own[0]} and {own[1]}." in text
+    assert f"own answer to {same[0]:.3f} of them, the Transformer from labels to {same[1]:.3f}." in text
 
 
 def test_the_transfer_table_is_of_the_committed_result() -> None:
