@@ -95,7 +95,7 @@ def _train(todo: list[Run], store: Store, executor: Executor, watch: Watch) -> l
                 if asked:
                     raise KeyboardInterrupt
                 todo = _without_orphans(todo, failures, fail)
-                while len(running) < executor.slots and (ready := _ready(todo, store)):
+                while len(running) < executor.slots and (ready := _ready(todo, running, store)):
                     todo.remove(ready)
                     running[ready.name] = ready
                     executor.submit(ready)
@@ -128,9 +128,10 @@ def _train(todo: list[Run], store: Store, executor: Executor, watch: Watch) -> l
     return failures
 
 
-def _ready(todo: list[Run], store: Store) -> Run | None:
-    """The first run whose teacher is done."""
-    return next((run for run in todo if run.teacher is None or store.has_weights(run.teacher)), None)
+def _ready(todo: list[Run], running: dict[str, Run], store: Store) -> Run | None:
+    """The first run whose teacher is done, and has said so: it may be marked a moment before."""
+    told = (run for run in todo if run.teacher is None or run.teacher.name not in running)
+    return next((run for run in told if run.teacher is None or store.has_weights(run.teacher)), None)
 
 
 def _without_orphans(todo: list[Run], failures: list[Failure], fail: Callable[[Run, str], None]) -> list[Run]:
