@@ -30,7 +30,7 @@ from distillbias.studies.run import Run
 from distillbias.studies.runner import check_device
 from distillbias.studies.store import Store, check_sees, open_store
 from distillbias.studies.worker import Place, Report, attempt, log_of
-from distillbias.training.parallel import Ranks, meet
+from distillbias.training.parallel import Ranks, disband, meet
 
 TOGETHER = timedelta(seconds=60)  # in which all ranks are through with a run that rank 0 is through with
 
@@ -150,6 +150,7 @@ def led() -> Iterator[bool]:
         yield True
     elif here().rank > 0:
         follow(here())
+        disband()
         yield False
     else:
         try:
@@ -157,6 +158,7 @@ def led() -> Iterator[bool]:
         finally:
             if here().in_step:  # else they are ended by torchrun, when this process is
                 here().from_first(lambda: None)
+                disband()
 
 
 @cache

@@ -151,6 +151,15 @@ def meet() -> Ranks:
     return Ranks(dist.get_rank(), dist.get_world_size(), dist.new_group(backend="gloo", timeout=PATIENCE))
 
 
+def disband() -> None:
+    """End the groups of `meet`, when all ranks are through.
+
+    gloo's threads let go of what was last said to them a moment later than those who heard it. If Python is ending then
+    the process aborts ("terminate called without an active exception"): 15 of 40 pairs did that only met and ended.
+    """
+    dist.destroy_process_group()
+
+
 def share_batch_norm(model: nn.Module, ranks: Ranks) -> None:
     """Let each batch norm of `model` normalise by the whole batch in training. Nothing else of it changes."""
     for module in model.modules():
