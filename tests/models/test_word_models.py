@@ -1,10 +1,13 @@
 """Classifiers of words: the paper's sizes (F4.2), what each may see, and the dropout that they share."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from tests.reference.lstm import lstm_layer
 
+from distillbias.errors import InputError
 from distillbias.models.lstm import LSTMConfig, LSTMLayer
 from distillbias.models.output import LockedDropout, give_stream, initialise, parameter_count
 from distillbias.models.transformer import TransformerConfig
@@ -81,6 +84,27 @@ def test_readers_see_nothing_of_what_follows(name: str) -> None:
     trunk.register_forward_hook(lambda module, given, output: seen.append(output))
     model(words)
     torch.testing.assert_close(seen[0][:, 3], shorter)
+
+
+def test_seen_padding_is_like_a_word() -> None:
+    """T10, against the model with a mask that has a word of the same embedding; alone and in a longer batch."""
+    masked, seeing = (replace(CONFIGS["Transformer"], padded=padded).build(SMALL).eval() for padded in (0, 6))
+    for model in (masked, seeing):
+        initialise(model, stream())
+    with torch.no_grad():
+        masked.trunk.embedding.weight[39] = masked.trunk.embedding.weight[0]
+    words = torch.randint(4, 39, (2, 9), generator=stream(8))
+    words[0, 4:] = 0
+    filled = torch.tensor([[*words[0, :4].tolist(), 39, 39]])
+    torch.testing.assert_close(seeing(words[:1, :4]).logits, masked(filled).logits)
+    torch.testing.assert_close(seeing(words).logits, torch.cat([masked(filled).logits, masked(words[1:]).logits]))
+    assert not torch.allclose(seeing(words[:1]).logits, masked(words[:1]).logits, atol=1e-6)
+
+
+@pytest.mark.parametrize(("readout", "padded"), [("last", 3), ("first", -1), ("first", 1024)])
+def test_padding_that_cannot_be_seen_is_refused(readout: str, padded: int) -> None:
+    with pytest.raises(InputError, match=f"padded is {padded}"):
+        TransformerConfig(readout, padded=padded)
 
 
 def test_the_universal_transformer_has_one_block() -> None:

@@ -101,7 +101,7 @@ def macro(store: Store, arm: str, trial: int, which: str) -> float:
 
 def test_everything_is_there(out: Path, lm: Path) -> None:
     tables = {"table2", "table4", "table8", "d-matrix", "a-matrix", "ece20", "paper-ece", "nll", "overlap"}
-    tables |= {"figure10-counts", "sureness", "soft-students"}
+    tables |= {"figure10-counts", "sureness", "soft-students", "padding", "padding-differences"}
     drawn = {
         "scores",
         "figure3a",

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tests import tiny, words
 
 from distillbias.errors import InputError
 from distillbias.studies.agreement import (
     DISTILLED,
     FAMILIES,
+    PADDED,
+    PADDED_STUDENT,
     PATIENT,
     SOFT,
     SOFT_STUDENTS,
@@ -20,7 +23,7 @@ from distillbias.studies.agreement import (
     soft_arm,
     study,
 )
-from distillbias.studies.execute import load_splits
+from distillbias.studies.execute import build, load_splits
 from distillbias.studies.outside import score_outside, score_table
 from distillbias.studies.run import from_json, to_json
 from distillbias.studies.store import Store
@@ -82,6 +85,19 @@ def test_patient_arms_train_longer_on_the_same_lesson() -> None:
         assert longer == replace(usual, recipe=longer.recipe)
     paper_study = study("paper", trials=1)
     assert paper_study.arms[patient(PATIENT[0])] == paper_study.arms[PATIENT[0]]
+
+
+@pytest.mark.parametrize("scale", ["demo", "laptop", "paper"])
+def test_padded_arms_differ_in_the_mask_alone(scale: str) -> None:
+    """And in no first weight; the names of runs with a mask are those they had before there was a choice."""
+    declared = study(scale, trials=1)
+    for arm, masked in ((PADDED, "Transformer"), (PADDED_STUDENT, "LSTM → Transformer")):
+        seeing, usual = declared.arms[arm][0], declared.arms[masked][0]
+        assert seeing.model.name == PADDED and seeing.name != usual.name and from_json(to_json(seeing)) == seeing
+        assert replace(seeing, model=replace(seeing.model, padded=0)) == usual and "padded" not in str(to_json(usual))
+    if scale == "demo":
+        weights, others = (build(run, "cpu").state_dict() for run in (seeing, usual))
+        assert weights.keys() == others.keys() and all(torch.equal(weights[name], others[name]) for name in weights)
 
 
 def test_the_papers_schedules() -> None:

@@ -7,7 +7,7 @@ And a language model, in which each word sees those before it and asks for the n
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import sqrt
 from typing import ClassVar, Literal
 
@@ -17,9 +17,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from distillbias.data.vocabulary import BEGIN
+from distillbias.errors import InputError
 from distillbias.models.lstm import at_last_word
 from distillbias.models.output import Dropout, Output, Shares, tied_output
-from distillbias.tasks.task import Spec
+from distillbias.tasks.task import ADDED, Spec
 
 POSITIONS = 1024
 DEVIATION = 0.05  # of the first weights, cut at two deviations
@@ -27,7 +28,12 @@ DEVIATION = 0.05  # of the first weights, cut at two deviations
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """Attends to words wherever they stand; `readout` "last" sees only the words before (F4.2)."""
+    """Attends to words wherever they stand; `readout` "last" sees only the words before (F4.2).
+
+    With `padded` a sentence of fewer words is filled up to so many, and its words look at the padding, too, as in the
+    authors' Transformer (T10): there the longest sentence of the batch says how many, here the model, so that an answer
+    does not depend on the batch. Raises InputError for it with readout "last", whose words never see what follows.
+    """
 
     readout: Literal["first", "last"] = "last"
     width: int = 128
@@ -36,26 +42,38 @@ class TransformerConfig:
     embedding_dropout: float = 0.2
     attention_dropout: float = 0.6
     dropout: float = 0.4  # on what each sublayer adds
+    padded: int = field(default=0, repr=False, metadata=ADDED)
+
+    def __post_init__(self) -> None:
+        if self.padded and self.readout == "last":
+            raise InputError(f"padded is {self.padded} with readout 'last'; only a 'first' word looks at padding")
+        if not 0 <= self.padded < POSITIONS:
+            raise InputError(f"padded is {self.padded}; it must be at least 0 and below {POSITIONS}, the positions")
 
     @property
     def name(self) -> str:
+        if self.padded:
+            return "Transformer, padding seen"
         return "Transformer-seq" if self.readout == "last" else "Transformer"
 
     def build(self, spec: Spec) -> nn.Module:
         blocks = [Block(self.width, self.heads, self.attention_dropout, self.dropout) for _ in range(self.layers)]
-        return Classifier(Trunk(blocks, 1, self.width, self.embedding_dropout, spec), self.readout, spec)
+        trunk = Trunk(blocks, 1, self.width, self.embedding_dropout, spec)
+        return Classifier(trunk, self.readout, spec, self.padded)
 
 
 class Classifier(nn.Module):
-    def __init__(self, trunk: "Trunk", readout: str, spec: Spec):
+    def __init__(self, trunk: "Trunk", readout: str, spec: Spec, padded: int = 0):
         super().__init__()
-        self.trunk, self.readout = trunk, readout
+        self.trunk, self.readout, self.padded = trunk, readout, padded
         self.head = nn.Linear(trunk.norm.normalized_shape[0], spec.classes)
 
     def forward(self, words: Int[Tensor, "batch time"]) -> Output:
         if self.readout == "first":
-            words = F.pad(words, (1, 0), value=BEGIN)
-            penultimate = self.trunk(words, (words != 0)[:, None, None, :])[:, 0]  # no word looks at padding (T10)
+            words = F.pad(F.pad(words, (1, 0), value=BEGIN), (0, max(0, self.padded - words.shape[1])))
+            # no word looks at padding, but for that up to `padded` (T10)
+            seen = (words != 0) | (torch.arange(words.shape[1], device=words.device) <= self.padded)
+            penultimate = self.trunk(words, seen[:, None, None, :])[:, 0]
         else:
             penultimate = at_last_word(self.trunk(words, causal(words)), words)
         return Output(self.head(penultimate), {"penultimate": penultimate})

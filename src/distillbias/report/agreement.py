@@ -5,6 +5,7 @@ from pathlib import Path
 from distillbias.report.agreement_calibration import calibration
 from distillbias.report.agreement_evidence import AgreementEvidence
 from distillbias.report.agreement_groups import by_group, other_sets
+from distillbias.report.agreement_padding import padding
 from distillbias.report.agreement_page import page
 from distillbias.report.agreement_scores import classification, train_split
 from distillbias.report.agreement_soft import softness
@@ -56,7 +57,7 @@ def errors(evidence: AgreementEvidence, gallery: Gallery) -> Section:
     return errors_section(evidence, gallery, ErrorPlan(VENNS, OVERLAPS, figure10, "test sentences"))
 
 
-SECTIONS = (classification, softness, by_group, other_sets, calibration, representations, errors, train_split)
+SECTIONS = (classification, softness, padding, by_group, other_sets, calibration, representations, errors, train_split)
 
 
 def make_page(study: Study, store: Store, data: Path | None, gallery: Gallery) -> Page:

@@ -1,6 +1,6 @@
 """What distillation changed: each student against the same model from labels, paired by trial."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -19,20 +19,26 @@ def gains_table(
     evidence: Evidence, arms: Sequence[str], scores: Mapping[str, Mapping[str, Trials]], what: str = "Accuracy"
 ) -> Table:
     """Rows are the students ("teacher → student"); `scores` are {column: {arm: {trial: value}}}."""
-    rows, cells = [], []
-    for arm in arms:
-        alone = arm.split(" → ")[1]
-        row: list[Entry] = []
-        for by_arm in scores.values():
-            ours, theirs = by_arm[arm], by_arm[alone]
-            trials = sorted(ours.keys() & theirs.keys())
-            row.append(evidence.cell_of({trial: ours[trial] - theirs[trial] for trial in trials}))
-            row.append(interval([ours[t] for t in trials], [theirs[t] for t in trials]))
-        rows.append(f"{arm} minus {alone}")
-        cells.append(tuple(row))
-    columns = tuple(f"{column}{end}" for column in scores for end in ("", ": 95 % interval, p"))
-    caption = CAPTION.format(what=what)
-    return Table("gains", "What distillation changed", caption, columns, tuple(rows), tuple(cells), "pair")
+    pairs = {arm: arm.split(" → ")[1] for arm in arms}
+    rows = tuple(f"{arm} minus {alone}" for arm, alone in pairs.items())
+    cells = tuple(minus(evidence, arm, alone, scores) for arm, alone in pairs.items())
+    return Table("gains", "What distillation changed", CAPTION.format(what=what), columns(scores), rows, cells, "pair")
+
+
+def columns(scores: Iterable[str]) -> tuple[str, ...]:
+    """Of a table whose rows are `minus`."""
+    return tuple(f"{column}{end}" for column in scores for end in ("", ": 95 % interval, p"))
+
+
+def minus(evidence: Evidence, ours: str, theirs: str, scores: Mapping[str, Mapping[str, Trials]]) -> tuple[Entry, ...]:
+    """Of each score, `ours` minus `theirs` in the trials that both have, and its interval."""
+    row: list[Entry] = []
+    for by_arm in scores.values():
+        one, other = by_arm[ours], by_arm[theirs]
+        trials = sorted(one.keys() & other.keys())
+        row.append(evidence.cell_of({trial: one[trial] - other[trial] for trial in trials}))
+        row.append(interval([one[t] for t in trials], [other[t] for t in trials]))
+    return tuple(row)
 
 
 def interval(ours: Sequence[float], theirs: Sequence[float]) -> str:

@@ -30,6 +30,9 @@ DISTILLED = tuple(f"{teacher} → {student}" for student in FAMILIES for teacher
 SOFT = "LSTM, the paper's dropout"
 SOFT_STUDENTS = ("Transformer", "Transformer-seq")
 PATIENT = ("Transformer-seq", "LSTM → Transformer-seq")
+PADDED = "Transformer, padding seen"
+PADDED_STUDENT = f"LSTM → {PADDED}"
+LONGEST = 34  # words: the longest of 64 sentences, the authors' batch, at the mean over wiki-train's batches
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,8 @@ def study(scale: str, trials: int | None = None, epochs: int | None = None) -> S
 
 
 def every_arm(setting: Setting, trials: int) -> Arms:
-    return arms(setting, trials) | soft_arms(setting, trials) | patient_arms(setting, trials)
+    parts = (arms, soft_arms, patient_arms, padded_arms)
+    return {arm: runs for part in parts for arm, runs in part(setting, trials).items()}
 
 
 def arms(setting: Setting, trials: int) -> Arms:
@@ -163,6 +167,17 @@ def patient_arms(setting: Setting, trials: int) -> Arms:
 
 def patient(arm: str) -> str:
     return f"{arm}, longer"
+
+
+def padded_arms(setting: Setting, trials: int) -> Arms:
+    """What did the authors' missing mask cost the Transformer (T10)? Nothing else differs, nor do the first weights."""
+    transformer = setting.models["Transformer"]
+    assert isinstance(transformer, TransformerConfig)
+    seeing = replace(setting, models=setting.models | {"Transformer": replace(transformer, padded=LONGEST)})
+    return {
+        PADDED: tuple(alone(seeing, "Transformer", t) for t in range(trials)),
+        PADDED_STUDENT: tuple(taught(seeing, "LSTM", "Transformer", t) for t in range(trials)),
+    }
 
 
 def _longer(run: Run, times: int) -> Run:
