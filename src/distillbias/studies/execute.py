@@ -50,6 +50,7 @@ SAMPLE_SEED = 0
 STAGES = tuple(epoch / 400 for epoch in (0, 1, 2, 3, 5, 9, 17, 33, 65, 129, 257, 400))
 
 Report = Callable[[dict[str, Any]], None]
+Load = Callable[[Task, Path | None], Splits]
 
 
 class Left(Exception):
@@ -71,11 +72,12 @@ def execute(
     every: float = EVERY,
     leave: Callable[[], bool] = lambda: False,
     ranks: Ranks = ALONE,
+    load: Load = load_splits,
 ) -> None:
     """Train and evaluate `run` and write its record; go on from its newest checkpoint, if there is one.
 
     A checkpoint is written each `every` seconds, and when `leave` says that it is time to. Of several `ranks` this is
-    the first, the others `assist`.
+    the first, the others `assist`. `load` gives the examples.
 
     Raises:
         RunError: it cannot finish; then nothing is `done`.
@@ -83,7 +85,7 @@ def execute(
     """
     began, started = time.time(), time.perf_counter()
     with ranks.in_turn():
-        splits = load_splits(run.task, data)
+        splits = load(run.task, data)
         folder = store.start(run)
         model = build(run, device)
         taught = lesson(run, store, splits.train, device, ranks)

@@ -5,11 +5,14 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from distillbias.studies.executor import Event
 from distillbias.studies.run import Run
+from distillbias.studies.shared import new_name, remove
+from distillbias.studies.store import open_store
 from distillbias.studies.worker import Place, work
 
 # Large blocks stay with the process: without this, first-touch page faults take up to 40 % of a training step.
@@ -25,7 +28,7 @@ class Processes:
     """
 
     def __init__(self, place: Place, workers: int, hang: float = HANG):
-        self.place, self.slots, self.hang = place, workers, hang
+        self.place, self.slots, self.hang = replace(place, shared=new_name()), workers, hang
         os.environ |= {name: os.environ.get(name, value) for name, value in ALLOCATOR.items()}
         self.workers: list[_Worker] = []
 
@@ -54,6 +57,7 @@ class Processes:
         for worker in self.workers:
             worker.end()
         self.workers = []
+        remove(open_store(self.place.store).root, self.place.shared)
 
 
 class _Worker:

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -29,15 +30,20 @@ class Place:
     device: str = "cpu"
     threads: int = 1
     every: float = EVERY
+    shared: str = ""  # workers of one name share their examples, see `studies.shared`
 
 
 def work(run: Run, place: Place, say: Watch, leave: Callable[[], bool] = lambda: False) -> Event:
     """Train one run in this process; what it prints meanwhile goes to the run's log."""
-    from distillbias.studies.execute import execute
+    from distillbias.studies.execute import execute, load_splits
+    from distillbias.studies.shared import load_shared
 
     store = open_store(place.store)
+    load = partial(load_shared, root=store.root, name=place.shared) if place.shared else load_splits
     with log_of(run, store) as file, _into(file):
-        train = lambda report: execute(run, store, place.data, place.device, report, place.every, leave)  # noqa: E731
+        train = lambda report: execute(  # noqa: E731
+            run, store, place.data, place.device, report, place.every, leave, load=load
+        )
         return attempt(run, store, file, say, train)
 
 
