@@ -159,13 +159,13 @@ def test_a_study_is_stopped_and_goes_on_loses_a_node_and_gets_another(
     left: list[Run] = []
 
     class Stopped(RayCluster):
-        """Ctrl-C once two runs are in the middle."""
+        """Ctrl-C once a run is in the middle; the other node may be slower, or through with its own."""
 
         def events(self, seconds: float) -> list[Event]:
             trained = {event.run for event in seen if event.kind == "epoch" and event.said["epoch"] > 1}
             given = {each.run for each in self.tries.values()}
-            if not left and len(given) == 2 and given <= trained:
-                left.extend(given)
+            if not left and given & trained:
+                left.extend(given & trained)
                 os.kill(os.getpid(), signal.SIGINT)
             return super().events(seconds)
 
