@@ -17,20 +17,26 @@ from distillbias.studies.store import Store
 from distillbias.studies.study import Study
 
 GONE = "CNN − pooling → MLP"
+# of the teachers with kernels of their own at every place, which are slow, one is enough
+SLOW = tuple(
+    f"CNN{less}" for less in (" − locality − sharing", " − sharing − pooling", " − locality − sharing − pooling")
+)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Store]:
-    """One trial of every arm but one."""
+    """One trial of every arm but those that are gone."""
     study = Study("dial-vision", "tiny", "Which?", every_arm(tiny.setting(), 1))
-    runs = [run for run in study.runs if run not in study.arms[GONE]]
+    gone = {run for arm, runs in study.arms.items() if arm.split(" → ")[0] in SLOW or arm == GONE for run in runs}
+    runs = [run for run in study.runs if run not in gone]
+    assert len(gone) == 7
     return study, tiny.trained(tmp_path_factory.mktemp("store"), *runs)
 
 
 def test_tables_have_every_setting_and_the_hole(made: tuple[Study, Store], tmp_path: Path) -> None:
     study, store = made
     page = write_report(study, store, None, tmp_path).page.read_text()
-    assert "1 of 23 runs are missing" in page
+    assert "7 of 23 runs are missing" in page
     headline = (tmp_path / "tables" / "headline.md").read_text()
     rows = {line.split(" | ")[0].strip("| "): line for line in headline.splitlines() if line.startswith("| CNN")}
     assert list(rows) == list(dial().doses)
@@ -46,7 +52,8 @@ def test_numbers_are_those_of_the_records(made: tuple[Study, Store]) -> None:
     study, store = made
     evidence = VisionEvidence(study, store, None)
     test = evidence.headline["scaled"]
-    score = {arm: store.record(runs[0]).score(test, "accuracy") for arm, runs in study.arms.items() if arm != GONE}
+    done = {arm: runs[0] for arm, runs in study.arms.items() if store.done(runs[0])}
+    score = {arm: store.record(run).score(test, "accuracy") for arm, run in done.items()}
     reading = Reading(evidence, dial(), {"S": {arm: evidence.values(arm, test, "accuracy") for arm in study.arms}}, "S")
     table = dose_table(reading, "S", "doses")
     ours = dict(zip(table.columns, table.cells[table.rows.index("CNN − sharing")], strict=True))
