@@ -39,7 +39,7 @@ def test_a_run_is_repeated_in_every_bit(store: Store, tmp_path: Path) -> None:
         for file in FILES:
             assert (store.folder(run) / file).read_bytes() == (again.folder(run) / file).read_bytes(), file
         one, other = facts(store, run), facts(again, run)
-        assert {name for name in one if one[name] != other[name]} <= {"seconds", "provenance"}
+        assert {name for name in one if one[name] != other[name]} <= {"seconds", "provenance", "speed"}
         same = [name for name in one["provenance"] if name not in ("began", "ended", "peak_megabytes", "commit")]
         assert all(one["provenance"][name] == other["provenance"][name] for name in same)
     assert store.signal_path(RUN).read_bytes() == again.signal_path(RUN).read_bytes()

@@ -72,6 +72,7 @@ def provenance_table(evidence: Evidence, arms: Sequence[str], hashed: str) -> Ta
         "wall time": duration(wall_seconds([(one["began"], one["ended"]) for one in made])),
         "training time, all runs": duration(sum(fact["seconds"]["training"] for fact in facts)),
         "peak memory of a worker": f"{max((one['peak_megabytes'] for one in made), default=0):,} MB",
+        **_efforts(facts),
         "recipes": "; ".join(_recipes(evidence, arms)),
     }
     if facts:
@@ -81,6 +82,19 @@ def provenance_table(evidence: Evidence, arms: Sequence[str], hashed: str) -> Ta
     caption = f"Fingerprints in brackets are hashes of {hashed}. Wall time is while at least one run trained."
     cells = tuple((value,) for value in rows.values())
     return Table("provenance", "Provenance", caption, ("",), tuple(rows), cells)
+
+
+def _efforts(facts: list[dict]) -> dict[str, str]:
+    """How fast, by the records that say it; those of earlier versions do not."""
+    told = [fact["speed"] for fact in facts if "speed" in fact]
+    if not told:
+        return {}
+    shares = [one["processor"] for one in told]
+    found = {"share of its threads that a worker used in training": f"{min(shares):.0%} to {max(shares):.0%}"}
+    for what, key in (("examples", "examples_per_second"), ("words", "words_per_second")):
+        if rates := [one[key] for one in told if key in one]:
+            found[f"{what} a second, of one worker"] = f"{min(rates):,.0f} to {max(rates):,.0f}"
+    return found
 
 
 def _recipes(evidence: Evidence, arms: Sequence[str]) -> Iterator[str]:

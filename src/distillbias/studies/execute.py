@@ -19,7 +19,7 @@ from distillbias.evaluation.predict import predict, sample_rows
 from distillbias.models.output import fresh, give_stream, parameter_count
 from distillbias.studies.checkpoints import EVERY, Checkpoints
 from distillbias.studies.lessons import Lesson, build, lesson, place
-from distillbias.studies.provenance import provenance
+from distillbias.studies.provenance import Effort, forget_peak, provenance, speed
 from distillbias.studies.run import Run, to_json
 from distillbias.studies.store import (
     ACTIVATIONS,
@@ -84,6 +84,7 @@ def execute(
         Left: it was asked to.
     """
     began, started = time.time(), time.perf_counter()
+    forget_peak()
     with ranks.in_turn():
         splits = load(run.task, data)
         folder = store.start(run)
@@ -92,8 +93,9 @@ def execute(
     prepared = time.perf_counter()
     facts = whose(run, taught, splits.train, device, ranks)
     checkpoints = Checkpoints(folder, facts, every, ranks, lambda: store.keep_checkpoints(run))
+    effort = Effort()
     course = fit(run, model, taught, splits.train, report, checkpoints, leave, ranks)
-    trained = time.perf_counter()
+    trained, processor = time.perf_counter(), effort.share
     facts = {
         "label": run.label,
         "run": to_json(run),
@@ -111,6 +113,7 @@ def execute(
         "training": course.seconds,
         "evaluating": time.perf_counter() - trained,
     }
+    facts["speed"] = speed(splits.train, run.recipe, course, processor)
     where = {"began": began, "ended": time.time(), "processes": ranks.world}
     facts["provenance"] = provenance(device) | where
     write_json(folder / RECORD, facts)

@@ -19,6 +19,7 @@ SHAPE: dict[str, Any] = {
     "scores": {str: {str: NUMBER}},
     "tests": {str: {"n": int, "origin": str, "fingerprint": str, "tags": {str: (str, int)}, "columns?": [str]}},
     "seconds": {"preparing": NUMBER, "training": NUMBER, "evaluating": NUMBER},
+    "speed?": {"examples_per_second": NUMBER, "processor": NUMBER, "words_per_second?": NUMBER},
     "provenance": {
         **{"commit": str, "device": str, "torch": str, "python": str},
         **{"peak_megabytes": int, "began": NUMBER, "ended": NUMBER},

@@ -1,0 +1,57 @@
+"""What a record says of memory and speed: worked by hand, and of this run alone."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tests import tiny
+
+from distillbias.studies.provenance import Effort, forget_peak, peak_megabytes, speed
+from distillbias.studies.store import Store
+from distillbias.tasks.task import Examples
+from distillbias.training.checkpoint import Course
+
+
+def test_the_peak_is_of_this_run_alone() -> None:
+    large = np.ones(300 * 2**20, dtype=np.uint8)
+    with_it = peak_megabytes()
+    del large
+    forget_peak()
+    without = peak_megabytes()
+    assert with_it - without > 250
+    again = np.ones(100 * 2**20, dtype=np.uint8)
+    assert 90 < peak_megabytes() - without < 150 and again[-1] == 1
+
+
+def test_speed_by_hand() -> None:
+    """25 sentences in batches of 10: 2 batches an epoch, 3 epochs, 60 examples of 4 words in 12 seconds."""
+    inputs = np.zeros((25, 7), dtype=np.int32)
+    inputs[:, :4] = 9
+    sentences = Examples(inputs, np.zeros(25), np.arange(25), "made", "0")
+    recipe = replace(tiny.RECIPE, epochs=3, batch=10)
+    told = speed(sentences, recipe, Course(seconds=12.0), 0.5)
+    assert told == {"examples_per_second": 5.0, "processor": 0.5, "words_per_second": 20.0}
+    assert "words_per_second" not in speed(tiny.examples(25), recipe, Course(seconds=12.0), 0.5)
+
+
+def test_effort_is_what_the_processor_was_used() -> None:
+    """Sleeping is no work; what a busy machine leaves of a core is not ours to say."""
+    idle = Effort()
+    time.sleep(0.3)
+    assert idle.share < 0.2
+    busy = Effort()
+    while time.process_time() - busy.used < 0.2:
+        pass
+    passed = time.perf_counter() - busy.clock
+    assert busy.share == pytest.approx(0.2 / passed / torch.get_num_threads(), rel=0.2)
+
+
+def test_a_record_says_it(tmp_path) -> None:
+    store: Store = tiny.trained(tmp_path, tiny.ALONE)
+    facts = store.record(tiny.ALONE).facts
+    assert facts["speed"].keys() == {"examples_per_second", "processor"}
+    taken = tiny.ALONE.recipe.steps(facts["train"]["n"]) * tiny.ALONE.recipe.batch
+    assert facts["speed"]["examples_per_second"] == pytest.approx(taken / facts["seconds"]["training"])
+    assert 0 < facts["speed"]["processor"] <= 1.5
