@@ -103,6 +103,7 @@ def one_error_line(called: tuple[int, str, str], *parts: str) -> None:
         ("demo --trials -1", ["-1 trials"]),
         ("run vision --epochs -3", ["epochs is -3", "at least 1"]),
         ("demo --epochs 0", ["epochs is 0"]),
+        ("run vision --arm CNM", ["no arm 'CNM'", "near it: 'CNN'", "'CNN → MLP'"]),
         ("run vision --workers 0", ["0 workers"]),
         ("run vision --workers 0 --dry-run", ["0 workers"]),
         ("demo --workers -2", ["-2 workers"]),

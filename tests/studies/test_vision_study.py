@@ -10,7 +10,7 @@ from distillbias.models.cnn import CNNConfig
 from distillbias.models.mlp import MLPConfig
 from distillbias.studies.catalogue import SCALES, find_study
 from distillbias.studies.lessons import build
-from distillbias.studies.study import Study
+from distillbias.studies.study import Study, only
 from distillbias.studies.vision import DISTILLED, FACTORS, INDEPENDENT, factor_arm, no_penalty, second
 from distillbias.tasks.vision import Vision
 from distillbias.training.recipe import CosineRestarts, ExponentialDecay
@@ -42,6 +42,14 @@ def test_runs_come_once_and_teachers_first(scale: str) -> None:
 
 def test_a_teacher_that_no_arm_names_is_trained_too() -> None:
     assert Study("s", "tiny", "?", {"MLP → MLP": (tiny.STUDENT,)}).runs == [tiny.ALONE, tiny.STUDENT]
+
+
+def test_some_arms_are_a_study_of_them_and_their_teachers() -> None:
+    whole = find_study("vision", "demo", 2, None)
+    some = only(whole, ["CNN → MLP", "MLP"])
+    assert list(some.arms) == [arm for arm in whole.arms if arm in ("CNN → MLP", "MLP")]  # in the order of the study
+    assert set(some.runs) == {*whole.arms["CNN → MLP"], *whole.arms["MLP"], *whole.arms["CNN"]}
+    assert only(whole, []) == whole
 
 
 @EVERY

@@ -16,6 +16,7 @@ from distillbias.cli.options import (
     Device,
     Epochs,
     Executor,
+    Only,
     Out,
     Scale,
     SkipBad,
@@ -76,6 +77,7 @@ def run(
     scale: Scale = "demo",
     trials: Trials = None,
     epochs: Epochs = None,
+    arm: Only = None,
     data: Data = None,
     device: Device = "cpu",
     workers: Workers = None,
@@ -92,15 +94,20 @@ def run(
 
     Example: distillbias run vision --scale laptop --data ~/data
 
+    Some of it first: distillbias run vision --arm MLP --arm "CNN → MLP"
+
     On a Ray cluster, from one of its nodes: distillbias run vision --scale laptop --executor ray --store /shared/store
     --data /shared/data
     """
+    from distillbias.studies.study import only
+
     declared, kept = _find(study, scale, trials, epochs, store)
-    trains = _executor(executor, declared, kept, data, device, workers, address)
+    chosen = only(declared, arm or ())
+    trains = _executor(executor, chosen, kept, data, device, workers, address)
     if dry_run:
-        _plan(declared, kept, data, device, trains)
+        _plan(chosen, kept, data, device, trains)
         return
-    failed = _train(declared, kept, data, device, trains)
+    failed = _train(chosen, kept, data, device, trains)
     report(study, scale, trials, epochs, data, store, out)
     _check_failed(failed)
 

@@ -9,6 +9,10 @@ StudyName = Annotated[str, typer.Argument(help="The study; `distillbias list` na
 Scale = Annotated[str, typer.Option(help="demo (minutes, embedded data), laptop (hours) or paper (one GPU).")]
 Trials = Annotated[int | None, typer.Option(help="Repetitions, each with its own seeds and teachers.")]
 Epochs = Annotated[int | None, typer.Option(help="Another length for every run: a quick look, not a result.")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--arm", help="Train this arm alone, and its teachers; may be given several times."),
+]
 Data = Annotated[Path | None, typer.Option(help="Where data sets live [default: $DISTILLBIAS_DATA or the cache].")]
 StoreAt = Annotated[
     str,

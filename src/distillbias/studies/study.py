@@ -1,7 +1,8 @@
 """A study is a question and its runs, by arm; an ordinary Python value."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import TypeVar
 
 from distillbias.errors import InputError
@@ -63,3 +64,17 @@ class Study:
     @property
     def trials(self) -> int:
         return max(len(runs) for runs in self.arms.values())
+
+
+def only(study: Study, arms: Sequence[str]) -> Study:
+    """The study with some of its arms, in its own order; with all of them if none is named.
+
+    Raises:
+        InputError: an arm that the study does not have.
+    """
+    for arm in arms:
+        if arm not in study.arms:
+            near = get_close_matches(arm, study.arms, n=3, cutoff=0.5)
+            hint = f"; near it: {', '.join(map(repr, near))}" if near else ""
+            raise InputError(f"study {study.title} has no arm {arm!r}{hint}. It has {', '.join(map(repr, study.arms))}")
+    return replace(study, arms={arm: runs for arm, runs in study.arms.items() if not arms or arm in arms})
