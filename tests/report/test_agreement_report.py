@@ -10,14 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from tests.report import agreement_records as made
 from tests.report.agreement_records import write
+from tests.report.unsaved import report
 
 from distillbias.errors import InputError
-from distillbias.report import writing
 from distillbias.report.catalogue import catalogue_tables, write_report
-from distillbias.report.figures_style import Saved
 from distillbias.studies import agreement, agreement_lm
 from distillbias.studies.store import Store
-from distillbias.studies.study import Study
 
 STUDY = agreement.study("laptop", trials=2)
 LM = agreement_lm.study("laptop", trials=2)
@@ -33,18 +31,6 @@ SHARED = {
 }
 SHARED |= {"gulordava", "treebanks", "blimp", "distances-code", "distances-text", "sets", "runs", "provenance"}
 DRAWN = {"by-attractors", "by-distance", "training"}
-PIXEL = b"\x89PNG\r\n\x1a\n" + bytes(8) + bytes([0, 0, 0, 3, 0, 0, 0, 3])
-
-
-def report(study: Study, store: Store, out: Path) -> Path:
-    """Drawn, but not saved: what takes time is the saving."""
-    drawn = []
-    with pytest.MonkeyPatch.context() as patch:
-        path = out / "figures" / "one.png"
-        patch.setattr(writing, "save", lambda figure, folder, name: drawn.append(name) or Saved(PIXEL, path, path))
-        write_report(study, store, None, out)
-    (out / "drawn").write_text("\n".join(drawn))
-    return out
 
 
 @pytest.fixture(scope="module")

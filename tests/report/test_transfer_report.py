@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests import tiny
+from tests.report.unsaved import report
 
 from distillbias.analysis.transfer import transfer
 from distillbias.report import transfer_structure
-from distillbias.report.catalogue import write_report
 from distillbias.report.transfer_scores import Compared, Metric, Plan, coefficient_table, gains_table
 from distillbias.report.vision_evidence import VisionEvidence
 from distillbias.studies import basins, probing
@@ -42,7 +42,7 @@ def test_the_page_has_verdicts_coefficients_controls_and_holes(
     monkeypatch.setattr(basins, "WEIGHTS", (0.0, 0.5, 1.0))
     monkeypatch.setattr(probing, "REACH", 3)
     monkeypatch.setattr(probing, "IMAGES", 20)
-    page = write_report(study, store, None, tmp_path).page.read_text()
+    page = (report(study, store, tmp_path) / "report.html").read_text()
     assert "The paper&#39;s claims" in page and "not run" in page  # its students of MLP teachers are holes
     headline = (tmp_path / "tables" / "headline.md").read_text()
     for arm in ("CNN → MLP, shuffled answers", "MLP, moved digits", "CNN → MLP, smoothed labels"):

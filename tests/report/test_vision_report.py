@@ -14,13 +14,12 @@ import scipy.stats
 import torch
 import torch.nn.functional as F
 from tests import tiny
+from tests.report.unsaved import report
 
 from distillbias.analysis.barrier import refresh_batch_norm
 from distillbias.errors import InputError
 from distillbias.evaluation.predict import predict
-from distillbias.report import writing
 from distillbias.report.catalogue import write_report
-from distillbias.report.figures_style import Saved
 from distillbias.studies.basins import WEIGHTS, line, refresh_batches
 from distillbias.studies.execute import load_splits
 from distillbias.studies.lessons import load_model
@@ -68,17 +67,13 @@ def out(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def holed(store: Store, out: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def holed(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a copy of the store that lacks the first CNN → MLP; its figures are drawn, but not saved."""
     root = tmp_path_factory.mktemp("holed")
     shutil.copytree(store.root, root / "store")
     copy = Store(root / "store")
     shutil.rmtree(copy.folder(STUDY.arms["CNN → MLP"][0]))
-    png = out / "figures" / "accuracy.png"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writing, "save", lambda figure, folder, name: Saved(png.read_bytes(), png, png))
-        write_report(STUDY, copy, None, root / "report")
-    return root / "report"
+    return report(STUDY, copy, root / "report")
 
 
 def rows(folder: Path, table: str) -> list[dict[str, str]]:
