@@ -3,8 +3,11 @@
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from itertools import takewhile
 from pathlib import Path
+
+import numpy as np
 
 from distillbias.studies.store import Record
 
@@ -34,25 +37,47 @@ def test_the_language_models_table_is_that_of_the_committed_result() -> None:
 
 
 def test_what_students_of_language_models_won_and_lost_is_in_their_packed_predictions() -> None:
-    """On the sentences with one attractor, of the trial that was run first."""
-    said, labels = {}, {}
+    """On the sentences with one attractor; the least and the most over trials."""
+    said: dict[str, dict[int, np.ndarray]] = defaultdict(dict)
     for folder in (ROOT / "results/agreement-lm-laptop/packed").iterdir():
         record = Record(folder)
-        if record.run.trial == 0:
-            rows = record.predictions("numpred-1")
-            arm = record.facts["label"].removesuffix(" · trial 0")
-            said[arm], labels[arm] = rows.logits.argmax(1), rows.labels
-    right = {arm: said[arm] == labels[arm] for arm in said}
-    counts = {
-        arm: (int((right[arm] & ~right["Transformer"]).sum()), int((~right[arm] & right["Transformer"]).sum()))
-        for arm in ("LSTM → Transformer", "Transformer → Transformer")
-    }
-    (won, lost), own = counts["LSTM → Transformer"], counts["Transformer → Transformer"]
-    same = [float((said[arm] == said["LSTM"]).mean()) for arm in ("LSTM → Transformer", "Transformer")]
+        rows = record.predictions("numpred-1")
+        arm, _, trial = record.facts["label"].partition(" · trial ")
+        said[arm][int(trial)] = rows.logits.argmax(1)
+    trials = sorted(said["LSTM"])
+    right = {arm: {trial: said[arm][trial] == rows.labels for trial in trials} for arm in said}
+
+    def counted(better: str, worse: str) -> str:
+        counts = [int((right[better][trial] & ~right[worse][trial]).sum()) for trial in trials]
+        return f"{min(counts):,} to {max(counts):,}"
+
+    def same(arm: str) -> str:
+        shares = [float((said[arm][trial] == said["LSTM"][trial]).mean()) for trial in trials]
+        return f"{min(shares):.3f} to {max(shares):.3f}"
+
+    def won_and_lost(arm: str) -> tuple[str, str]:
+        return counted(arm, "Transformer"), counted("Transformer", arm)
+
+    (won, lost), own = won_and_lost("LSTM → Transformer"), won_and_lost("Transformer → Transformer")
     text = " ".join(README.split())
-    assert f"Of {len(right['LSTM']):,} sentences with one such noun the LSTM's student gets {won:,} right" in text
+    assert f"Of {len(rows.labels):,} sentences with one such noun the LSTM's student gets {won} right" in text
     assert f"and {lost} the other way; the Transformer's student {own[0]} and {own[1]}." in text
-    assert f"own answer to {same[0]:.3f} of them, the Transformer from labels to {same[1]:.3f}." in text
+    assert (
+        f"own answer to {same('LSTM → Transformer')} of them, the Transformer from labels to {same('Transformer')}."
+        in text
+    )
+
+
+def test_what_language_models_gained_is_that_of_the_committed_result() -> None:
+    gains = (ROOT / "results/agreement-lm-laptop/tables/gains.md").read_text().replace("\\", "")
+    text = " ".join(README.split())
+    for pair in ("LSTM → Transformer", "Transformer → Transformer", "Transformer → LSTM"):
+        row = next(line for line in gains.splitlines() if line.startswith(f"| {pair} minus"))
+        mean, interval = (cell.strip() for cell in row.split("|")[2:4])
+        low, high = interval.strip("[").split("]")[0].split(", ")
+        sign = "" if mean.startswith("−") else "+"
+        told = re.escape(f"{sign}{mean.split()[0]}") + ".{1,45}" + re.escape(f"{low} to {high}")
+        assert re.search(told, text), row
 
 
 def test_the_transfer_table_is_of_the_committed_result() -> None:
