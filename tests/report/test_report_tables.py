@@ -7,9 +7,11 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from rich.console import Console
 
 from distillbias.data.text import printable
 from distillbias.errors import InputError
+from distillbias.report.catalogue import rich_table
 from distillbias.report.html import to_html
 from distillbias.report.published import Published
 from distillbias.report.tables import Cell, Table, escape_latex, escape_markdown, to_csv, to_latex, to_markdown
@@ -219,3 +221,15 @@ def test_markdown():
     assert "| arm | c0 | c1 |\n| --- | ---: | --- |\n" in text
     assert r"| CNN → MLP | 0.9300 ± 0.0258<br>paper 0.904 ± 0.0073 (+0.0260) | a\|b\_c &lt;b&gt; |" in text
     assert escape_markdown("[x](y) `z` *w* \\") == r"\[x\](y) \`z\` \*w\* \\"
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_in_a_narrow_terminal_no_name_and_no_number_is_lost(width: int) -> None:
+    rows = ("Transformer", "UniversalTransformer-seq → UniversalTransformer-seq", "Transformer, padding seen")
+    cells = tuple(tuple(Cell((0.9 + row, 0.5), expected=3) for _ in range(4)) for row in range(3))
+    console = Console(width=width, file=io.StringIO())
+    console.print(rich_table(Table("t", "Scores", "", ("µ", "D", "A", "accuracy on wiki"), rows, cells, "arm")))
+    shown = " ".join(re.sub(r"[│┃]", " ", console.file.getvalue()).split())
+    for word in ("Transformer,", "padding", "seen", "UniversalTransformer-seq →"):
+        assert word in shown
+    assert "…" not in shown and all(shown.count(f"{(0.9 + row + 0.5) / 2:.4f}") == 4 for row in range(3))

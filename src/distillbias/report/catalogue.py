@@ -30,6 +30,7 @@ PAGES: dict[str, Callable[[Study, Store, Path | None, Gallery], Page]] = {
 }
 
 
+LONG_NAME = 26
 MANY_ROWS = 10
 
 
@@ -82,11 +83,13 @@ def rich_table(table: Table) -> RichTable:
     """A table of a report for the terminal; one of many rows without the published numbers, which the page has."""
     lines = 1 if len(table.rows) > MANY_ROWS else None
     shown = RichTable(title=table.title, caption=table.note, row_styles=["", "dim"])
-    shown.add_column(table.corner, min_width=min(24, max(map(len, table.rows), default=0)))
-    for column, align in zip(table.columns, table.aligns, strict=True):
-        shown.add_column(column, justify="right", no_wrap=align == "right")
+    # names stay whole and numbers wrap where a terminal is narrow: rich would take the names away first
+    shown.add_column(table.corner, no_wrap=True)
+    for column in table.columns:
+        shown.add_column(column, justify="right")
     for row, cells in zip(table.rows, table.cells, strict=True):
-        shown.add_row(row, *("\n".join(table.lines(cell)[:lines]) for cell in cells))
+        name = row if len(row) <= LONG_NAME else row.replace(" → ", " →\n")
+        shown.add_row(name, *("\n".join(table.lines(cell)[:lines]) for cell in cells))
     return shown
 
 
