@@ -3,17 +3,23 @@
 import json
 import mmap
 import os
-import pickle
+from dataclasses import fields
 from functools import lru_cache
 from hashlib import sha256
+from math import prod
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
+
+import numpy as np
 
 from distillbias.errors import InputError
 from distillbias.studies.run import to_json
 from distillbias.studies.store import Store, write_whole
-from distillbias.tasks.task import Splits, Task
+from distillbias.tasks.agreement_lm import NextWordExamples
+from distillbias.tasks.task import Examples, Splits, Task
 
+KINDS: dict[str, type[Examples]] = {kind.__name__: kind for kind in (Examples, NextWordExamples)}
 ALIGNED = 64  # bytes, as NumPy's own arrays are
 
 
@@ -28,6 +34,8 @@ def load_shared(task: Task, data: Path | None, root: Path, name: str) -> Splits:
     with store.lock("examples"):
         if not path.exists():
             splits = task.load(data)
+            if not {type(examples) for examples in _sets(splits).values()} <= set(KINDS.values()):
+                return splits  # of a task from outside the package
             try:
                 write_whole(path, lambda part: write(part, splits))
             except InputError:
@@ -51,20 +59,21 @@ def _folder(root: Path) -> Path:
 
 
 def write(path: Path, splits: Splits) -> None:
-    """The arrays one after another behind a pickle of the rest, which says where they are."""
-    arrays: list[pickle.PickleBuffer] = []
-    rest = pickle.dumps(splits, protocol=5, buffer_callback=arrays.append)
+    """The arrays as they lie in memory, one after another, behind a JSON text of the rest that says where they are."""
+    arrays: list[np.ndarray] = []
+    sets = {name: _told(examples, arrays) for name, examples in _sets(splits).items()}
     places, end = [], 0
     for array in arrays:
-        places.append((end, end + array.raw().nbytes))
-        end = _aligned(places[-1][1])
-    head = pickle.dumps((places, rest))
+        places.append(end)
+        end = _aligned(end + array.nbytes)
+    head = json.dumps({"sets": sets, "places": places, "vocabulary": splits.vocabulary}).encode()
+    first = _aligned(8 + len(head))
     with path.open("wb") as file:
         file.write(len(head).to_bytes(8, "little") + head)
-        for (start, _), array in zip(places, arrays, strict=True):
-            file.seek(_aligned(8 + len(head)) + start)
-            file.write(array.raw())
-        file.truncate(_aligned(8 + len(head)) + end)
+        for start, array in zip(places, arrays, strict=True):
+            file.seek(first + start)
+            file.write(np.ascontiguousarray(array).data)
+        file.truncate(first + end)
 
 
 def mapped(path: Path) -> Splits:
@@ -72,9 +81,43 @@ def mapped(path: Path) -> Splits:
     with path.open("rb") as file:
         whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
     length = int.from_bytes(whole[:8], "little")
-    places, rest = pickle.loads(whole[8 : 8 + length])  # written by this very command, by nobody else
-    first = _aligned(8 + length)
-    return pickle.loads(rest, buffers=[whole[first + start : first + end] for start, end in places])
+    head = json.loads(bytes(whole[8 : 8 + length]))
+    arrays = [whole[_aligned(8 + length) + start :] for start in head["places"]]
+    train, validation, *tests = (_examples(told, arrays) for told in head["sets"].values())
+    names = list(head["sets"])[2:]
+    return Splits(train, validation, dict(zip(names, tests, strict=True)), tuple(head["vocabulary"]))
+
+
+def _sets(splits: Splits) -> dict[str, Examples]:
+    return {".train": splits.train, ".validation": splits.validation, **splits.tests}
+
+
+def _told(examples: Examples, arrays: list[np.ndarray]) -> dict[str, Any]:
+    """The fields of `examples`; an array goes to `arrays`, and in its place stands where, its type and its shape."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(inner) for key, inner in value.items()}
+        if not isinstance(value, np.ndarray):
+            return value
+        arrays.append(value)
+        return {"array": len(arrays) - 1, "type": value.dtype.str, "shape": value.shape}
+
+    return {"kind": type(examples).__name__} | {
+        each.name: plain(getattr(examples, each.name)) for each in fields(examples)
+    }
+
+
+def _examples(told: dict[str, Any], arrays: list[memoryview]) -> Examples:
+    def made(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        if value.keys() != {"array", "type", "shape"}:
+            return {key: made(inner) for key, inner in value.items()}
+        count = prod(value["shape"])
+        return np.frombuffer(arrays[value["array"]], value["type"], count).reshape(value["shape"])
+
+    return KINDS[told["kind"]](**{name: made(value) for name, value in told.items() if name != "kind"})
 
 
 def _aligned(place: int) -> int:
