@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -152,6 +153,16 @@ def test_no_orphan_survives_a_killed_command(nodes: Nodes, tmp_path: Path) -> No
     assert ended(training)
 
 
+@contextmanager
+def hearing_ctrl_c() -> Iterator[None]:
+    """A shell that starts the tests in the background lets them ignore it."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
 def in_the_middle(store: Store, run: Run) -> bool:
     log = store.folder(run) / LOG
     return log.exists() and "epoch 2 of" in log.read_text() and not store.done(run)
@@ -175,7 +186,7 @@ def test_a_study_is_stopped_and_goes_on_loses_a_node_and_gets_another(
             return super().events(min(seconds, 0.05))
 
     executor = Stopped(place(tmp_path), STUDY.runs, connected.address)
-    with pytest.raises(KeyboardInterrupt):
+    with hearing_ctrl_c(), pytest.raises(KeyboardInterrupt):
         run_study(STUDY, store, None, watch=seen.append, executor=executor)
     assert ended(training), "orphans train on"
     ends = {event.run: event.kind for event in seen}  # a run that was nearly through may be done
