@@ -199,9 +199,7 @@ def test_torchrun_trains_a_study(tmp_path: Path) -> None:
     with started(tmp_path, "vision") as process:
         out, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
-    lines = [line.split("  ")[0] for line in out.splitlines()]
-    assert [line for line in lines if not line.startswith("ended")] == ["1/2 runs", "2/2 runs", "the report"]
-    assert lines.count("ended alone") == 2, "Python ended beside the threads of gloo may abort: see disband"
+    assert [line.split("  ")[0] for line in out.splitlines()] == ["1/2 runs", "2/2 runs", "the report"]
     store = Store(tmp_path)
     assert [store.record(run).facts["provenance"]["processes"] for run in (TEACHER, STUDENT)] == [2, 2]
 

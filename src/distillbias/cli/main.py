@@ -1,6 +1,7 @@
 """The command line: parse, call, print. Everything heavy is imported by the command that needs it."""
 
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -344,7 +345,18 @@ def main() -> None:
     except SystemExit as ended:
         if ended.code == 130:  # what typer makes of Ctrl-C
             typer.echo("stopped; what is finished is kept, the same command goes on from there", err=True)
+        if "WORLD_SIZE" in os.environ and isinstance(ended.code, int | None):
+            _end_at_once(ended.code or 0)
         raise
+    if "WORLD_SIZE" in os.environ:
+        _end_at_once(0)
+
+
+def _end_at_once(status: int) -> None:
+    """Of processes that torchrun started: the threads of gloo may abort a Python that ends in its own time."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _led() -> AbstractContextManager[bool]:
