@@ -154,8 +154,8 @@ def meet() -> Ranks:
 def disband() -> None:
     """End the groups of `meet`, when all ranks are through.
 
-    gloo's threads let go of what was last said to them a moment later than those who heard it. If Python is ending then
-    the process abort ("terminate called without an active exception").
+    gloo's threads let go of what was last said a moment later than those who heard it; a Python that ends then aborts
+    ("terminate called without an active exception"). What else holds a group keeps its threads: see `cli.main`.
     """
     dist.destroy_process_group()
 
