@@ -15,6 +15,7 @@ from distillbias.models.universal_transformer import UniversalTransformerConfig
 
 BATCH = 128
 GATED = 50  # losses that must agree
+GATE_BATCH = 32  # the first examples of each batch: losses of few tell two arms apart as well as those of many
 # Adam moves a weight by the rate even where its gradient is rounding error, as that of a bias before batch norm is; at
 # the paper's rates this alone puts two correct arms 2e-4 apart within 50 steps.
 GATE_RATE = 1e-5

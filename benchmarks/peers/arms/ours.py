@@ -33,12 +33,12 @@ def train(given: Given, watch: Watch) -> Said:
         return train_one(given, watch)
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(given.workers)
-    with ProcessPoolExecutor(given.workers, context, _wait_at, (barrier,)) as pool:
+    with ProcessPoolExecutor(given.workers, context, wait_at, (barrier,)) as pool:
         found = list(pool.map(worker, [given] * given.workers))
     return found[0] | {"workers": found}
 
 
-def _wait_at(barrier: Barrier) -> None:
+def wait_at(barrier: Barrier) -> None:
     global together
     together = barrier
 
@@ -57,7 +57,7 @@ def train_one(given: Given, watch: Watch) -> Said:
         signal = cached_signal(teacher, train_set, Path(folder) / "signal.safetensors", write_whole)
         cached = (time.perf_counter() - began) / len(train_set)
         constant, no_clip = ExponentialDecay(decay=1.0), 1e30
-        recipe = Recipe(1, given.facts["batch"], given.rate, constant, clip=no_clip, precision=given.precision)
+        recipe = Recipe(1, given.batch, given.rate, constant, clip=no_clip, precision=given.precision)
         data = ResidentData(train_set)
         batches = (data.rows(rows, signal) for rows in given.rows)
         if together:

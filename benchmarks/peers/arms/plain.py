@@ -32,7 +32,7 @@ def train(given: Given, watch: Watch) -> Said:
 def evaluate(student: torch.nn.Module, given: Given) -> float:
     """Sum of the largest logits: what accuracy and perplexity cost, whatever the task."""
     student.eval()
-    loader = torch.utils.data.DataLoader(given.test, batch_size=given.facts["batch"], collate_fn=collate)
+    loader = torch.utils.data.DataLoader(given.test, batch_size=given.batch, collate_fn=collate)
     return sum(student(inputs).max(1).values.sum().item() for inputs, _ in loader)
 
 

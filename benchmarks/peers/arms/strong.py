@@ -72,9 +72,7 @@ def evaluate(student: nn.Module, given: Given) -> float:
     student.eval()
     inputs, lengths = resident(given.test.inputs)
     order = torch.arange(len(inputs)) if lengths is None else lengths.argsort()
-    return float(
-        sum(student(cut(inputs, lengths, rows)).max(1).values.sum() for rows in order.split(given.facts["batch"]))
-    )
+    return float(sum(student(cut(inputs, lengths, rows)).max(1).values.sum() for rows in order.split(given.batch)))
 
 
 if __name__ == "__main__":

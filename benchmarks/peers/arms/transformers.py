@@ -42,7 +42,7 @@ def train(given: Given, watch: Watch) -> None:
         arguments = TrainingArguments(
             output_dir=folder,
             max_steps=given.steps,
-            per_device_train_batch_size=given.facts["batch"],
+            per_device_train_batch_size=given.batch,
             learning_rate=given.rate,
             lr_scheduler_type="constant",
             weight_decay=0.0,  # AdamW without decay is Adam
