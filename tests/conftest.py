@@ -17,8 +17,9 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True, scope="session")
 def small_things():
     """Models of these tests learn for a fraction of a second, often nothing: they may teach all the same. Ellipses of
-    their maps are from as few draws as can be."""
+    their maps are from as few draws as can be, batch norm on the line between two models from few images."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("distillbias.studies.lessons.check_knows", lambda *asked: None)
         patch.setattr("distillbias.report.distances.DRAWS", 3)
+        patch.setattr("distillbias.studies.basins.REFRESH_ROWS", 500)
         yield

@@ -20,6 +20,7 @@ import pytest
 from tests import tiny
 from tests.faults import far
 from tests.faults.injected import RESULT, gone
+from tests.here import Here
 
 from distillbias import cli
 from distillbias.errors import InputError
@@ -29,7 +30,6 @@ from distillbias.studies import claim, objects
 from distillbias.studies.catalogue import STUDIES, Entry
 from distillbias.studies.claim import RUNNING, Claim
 from distillbias.studies.execute import Left, execute
-from distillbias.studies.executor import Event
 from distillbias.studies.objects import Objects
 from distillbias.studies.packing import pack, unpack
 from distillbias.studies.processes import ALLOCATOR
@@ -39,7 +39,6 @@ from distillbias.studies.runner import run_study
 from distillbias.studies.store import CHECKPOINT, DONE, Store, open_store
 from distillbias.studies.study import Study
 from distillbias.studies.verify import verify
-from distillbias.studies.worker import Place, work
 
 OTHER = replace(tiny.ALONE, trial=1)
 TAUGHT = replace(tiny.STUDENT, trial=1, distillation=Distillation(OTHER))
@@ -108,25 +107,6 @@ def machine(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         return store
 
     return opened
-
-
-class Here:
-    """An `Executor` in this process."""
-
-    slots = 1
-
-    def __init__(self, store: Store):
-        self.place, self.given = Place(store.where, None), []
-
-    def submit(self, run: Run) -> None:
-        self.given.append(run)
-
-    def events(self, seconds: float) -> list[Event]:
-        return [work(self.given.pop(), self.place, lambda event: None)] if self.given else []
-
-    def leave(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def train(store: Store) -> dict[str, list[str]]:
