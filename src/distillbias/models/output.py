@@ -91,7 +91,11 @@ class Dropout(nn.Module):
         words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device)
         draws = words.random_(-(2**63), None, generator=self.stream).view(torch.int16)[: x.numel()]
         dropped = round(self.rate * 65536) - 32768  # draws are uniform in -32768 .. 32767
-        mask = (draws >= dropped).to(x.dtype).mul_(1 / (1 - self.rate))
+        mask = torch.empty(x.numel(), dtype=x.dtype, device=x.device)
+        torch.ge(
+            draws, dropped, out=mask
+        )  # straight into the type of x: by way of booleans it takes five times as long
+        mask.mul_(1 / (1 - self.rate))
         return mask.as_strided(x.size(), x.stride()) if _dense(x) else mask.view(x.shape)
 
     def extra_repr(self) -> str:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from distillbias.data.vocabulary import BEGIN
 from distillbias.errors import InputError
 from distillbias.models.lstm import at_last_word
+from distillbias.models.nonlinear import gelu, softmax
 from distillbias.models.output import Dropout, Output, Shares, tied_output
 from distillbias.tasks.task import ADDED, Spec
 
@@ -155,14 +156,14 @@ class Block(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch time width"], hidden: Tensor) -> Float[Tensor, "batch time width"]:
         x = x + self.attended_dropout(self.project(self.attend(self.attention_norm(x), hidden)))
-        return x + self.dropout(self.narrow(F.gelu(self.widen(self.norm(x)), approximate="tanh")))
+        return x + self.dropout(self.narrow(gelu(self.widen(self.norm(x)))))
 
     def attend(self, x: Float[Tensor, "batch time width"], hidden: Tensor) -> Float[Tensor, "batch time width"]:
         """As plain matrix products: on a CPU, at these lengths, faster than the built-in attention."""
         batch, time, width = x.shape
         query, key, value = self.qkv(x).view(batch, time, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         scores = (query * (1 / sqrt(width // self.heads))) @ key.transpose(-1, -2) + hidden.to(query.dtype)
-        looked = self.attention_dropout(scores.softmax(-1)) @ value
+        looked = self.attention_dropout(softmax(scores)) @ value
         return looked.transpose(1, 2).reshape(batch, time, width)
 
 
