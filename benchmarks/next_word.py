@@ -25,7 +25,7 @@ from distillbias.data.vocabulary import BEGIN, END
 from distillbias.models.lstm import LSTMLanguageModelConfig
 from distillbias.models.output import Factored, fresh, give_stream, initialise
 from distillbias.models.transformer import TransformerLanguageModelConfig
-from distillbias.studies.store import write_whole
+from distillbias.studies.files import write_whole
 from distillbias.tasks.agreement_lm import NextWordExamples
 from distillbias.tasks.task import Spec
 from distillbias.training.batching import ResidentData

@@ -30,10 +30,11 @@ from distillbias.evaluation.predict import predict
 from distillbias.models.output import ModelConfig, fresh, give_stream, initialise
 from distillbias.report.figures_style import new_figure, save
 from distillbias.studies import agreement, agreement_lm
+from distillbias.studies.files import write_whole
 from distillbias.studies.processes import ALLOCATOR
 from distillbias.studies.provenance import forget_peak, peak_megabytes, provenance
 from distillbias.studies.runner import run_study
-from distillbias.studies.store import Store, write_whole
+from distillbias.studies.store import Store
 from distillbias.studies.study import Study
 from distillbias.tasks.agreement_classification import encoded
 from distillbias.tasks.agreement_lm import NextWordExamples

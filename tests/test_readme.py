@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distillbias.studies.store import Record
+from distillbias.studies.record import Record
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

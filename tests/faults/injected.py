@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tests.faults import small
 
-from distillbias.studies.store import CHECKPOINT, LOG, RECORD, Store
+from distillbias.studies.record import RECORD
+from distillbias.studies.store import CHECKPOINT, LOG, Store
 from distillbias.studies.study import Study
 
 RESULT = ("weights.safetensors", "predictions.parquet", "activations.safetensors")

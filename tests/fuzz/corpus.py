@@ -22,10 +22,12 @@ from tests.data.agreement_samples import FILES
 from distillbias.data.mnist import write_idx
 from distillbias.data.published import IMAGES, LABELS
 from distillbias.data.vocabulary import SPECIALS
+from distillbias.studies.files import write_json
 from distillbias.studies.packing import PACKED, pack
+from distillbias.studies.record import ACTIVATIONS, RECORD, write_predictions
+from distillbias.studies.record import PREDICTIONS as TABLE
 from distillbias.studies.run import to_json
-from distillbias.studies.store import ACTIVATIONS, DONE, RECORD, Store, write_json, write_predictions
-from distillbias.studies.store import PREDICTIONS as TABLE
+from distillbias.studies.store import DONE, Store
 from distillbias.studies.study import Study
 
 Files = dict[str, bytes]  # path -> content

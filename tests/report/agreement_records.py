@@ -8,8 +8,10 @@ import torch
 from safetensors.torch import save
 
 from distillbias.studies.execute import scores
+from distillbias.studies.files import write_json, write_whole
+from distillbias.studies.record import write_predictions
 from distillbias.studies.run import to_json
-from distillbias.studies.store import Store, write_json, write_predictions, write_whole
+from distillbias.studies.store import Store
 from distillbias.studies.study import Study
 from distillbias.tasks.task import Examples
 

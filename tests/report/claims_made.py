@@ -15,8 +15,9 @@ from distillbias.report.published_agreement import CLASSIFICATION
 from distillbias.report.vision_evidence import VisionEvidence
 from distillbias.studies import agreement, agreement_lm
 from distillbias.studies.basins import WEIGHTS, Line
+from distillbias.studies.record import Predictions, Record
 from distillbias.studies.run import Run
-from distillbias.studies.store import Predictions, Record, Store
+from distillbias.studies.store import Store
 from distillbias.studies.study import Study
 
 TRIALS = 6

@@ -9,9 +9,10 @@ from rich.console import Console
 from tests import language, tiny
 
 from distillbias.studies.executor import Event
+from distillbias.studies.files import write_json
 from distillbias.studies.progress import WORDS, Watcher, duration, status_table, work
 from distillbias.studies.run import Distillation
-from distillbias.studies.store import Store, write_json
+from distillbias.studies.store import Store
 from distillbias.studies.study import Study
 
 LONG = replace(tiny.RECIPE, epochs=4)

@@ -14,7 +14,9 @@ import pytest
 from tests import tiny
 
 from distillbias.errors import InputError
-from distillbias.studies.store import Store, write_json, write_predictions, write_whole
+from distillbias.studies.files import write_json, write_whole
+from distillbias.studies.record import write_predictions
+from distillbias.studies.store import Store
 from distillbias.training.teacher import cached_signal
 
 RUN = tiny.ALONE

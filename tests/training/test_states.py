@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from distillbias.errors import RunError
 from distillbias.models.output import Factored, give_stream
-from distillbias.studies.store import write_whole
+from distillbias.studies.files import write_whole
 from distillbias.training import teacher
 from distillbias.training.batching import ResidentData
 from distillbias.training.next_word import kl_from_teacher, targets

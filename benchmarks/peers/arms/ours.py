@@ -15,8 +15,8 @@ from benchmarks.peers.given import Given, Said, Watch, finished, main
 from distillbias.data.vocabulary import BEGIN
 from distillbias.evaluation.perplexity import sentence_losses
 from distillbias.evaluation.predict import predict
+from distillbias.studies.files import write_whole
 from distillbias.studies.lessons import place
-from distillbias.studies.store import write_whole
 from distillbias.tasks.agreement_lm import NextWordExamples
 from distillbias.tasks.task import Examples
 from distillbias.training.batching import ResidentData

@@ -12,7 +12,7 @@ from distillbias.report.evidence import Evidence, Trials
 from distillbias.report.published import Published
 from distillbias.report.published_agreement import Numbers
 from distillbias.report.tables import Cell
-from distillbias.studies.store import Record
+from distillbias.studies.record import Record
 from distillbias.tasks.agreement import Group
 
 TRAIN = "train"  # the sample of training sentences that is tested on, too

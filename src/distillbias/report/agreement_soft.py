@@ -10,7 +10,7 @@ from distillbias.report.html import Section
 from distillbias.report.tables import Entry, Table
 from distillbias.report.writing import Gallery
 from distillbias.studies.agreement import PATIENT, SOFT, SOFT_STUDENTS, patient, soft_arm
-from distillbias.studies.store import Record
+from distillbias.studies.record import Record
 
 METRICS = ("micro", "D", "A")
 SURE = 0.99

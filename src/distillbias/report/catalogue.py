@@ -15,8 +15,9 @@ from distillbias.report.joined import join, prefix
 from distillbias.report.tables import Table
 from distillbias.report.writing import Gallery, write_page
 from distillbias.studies.catalogue import SCALES, STUDIES
+from distillbias.studies.files import clear_errors
 from distillbias.studies.run import PARTS
-from distillbias.studies.store import Store, clear_errors
+from distillbias.studies.store import Store
 from distillbias.studies.study import Study
 
 PAGES: dict[str, Callable[[Study, Store, Path | None, Gallery], Page]] = {

@@ -7,8 +7,9 @@ from typing import Any
 
 from distillbias.report.published import Published
 from distillbias.report.tables import Cell
+from distillbias.studies.record import Record
 from distillbias.studies.run import Run
-from distillbias.studies.store import Record, Store
+from distillbias.studies.store import Store
 from distillbias.studies.study import Study
 
 Trials = dict[int, float]  # one quantity of one arm: {trial: value}

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from distillbias.report.evidence import Evidence, Trials
 from distillbias.report.tables import Entry, Table
 from distillbias.studies.progress import duration
+from distillbias.studies.record import Record
 from distillbias.studies.run import Run
-from distillbias.studies.store import Record
 
 More = Mapping[str, Mapping[str, Trials]]  # column -> arm -> {trial: value}
 

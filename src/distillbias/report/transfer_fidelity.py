@@ -10,7 +10,7 @@ from distillbias.report.html import Section
 from distillbias.report.tables import Entry, Table
 from distillbias.report.transfer_scores import Plan, Slice
 from distillbias.report.writing import Gallery
-from distillbias.studies.store import Record
+from distillbias.studies.record import Record
 
 TITLES = {
     "agreement": "same answer",

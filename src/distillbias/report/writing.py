@@ -10,7 +10,7 @@ from distillbias.errors import InputError
 from distillbias.report.figures import save
 from distillbias.report.html import Page, Picture, render, render_markdown
 from distillbias.report.tables import Table, to_csv, to_latex, to_markdown
-from distillbias.studies.store import clear_errors, write_whole
+from distillbias.studies.files import clear_errors, write_whole
 
 
 @dataclass

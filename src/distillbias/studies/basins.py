@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from distillbias.analysis.barrier import barrier_height, loss_path
 from distillbias.analysis.permute import align
 from distillbias.studies.execute import load_splits
+from distillbias.studies.files import write_json
 from distillbias.studies.lessons import load_model
 from distillbias.studies.run import Run
-from distillbias.studies.store import Store, write_json
+from distillbias.studies.store import Store
 from distillbias.tasks.task import Splits
 from distillbias.training.batching import ResidentData
 

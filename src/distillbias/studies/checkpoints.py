@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from distillbias.studies.store import CHECKPOINT, write_whole
+from distillbias.studies.files import write_whole
+from distillbias.studies.store import CHECKPOINT
 from distillbias.training.checkpoint import Course, Streams, freeze, thaw, told_of
 from distillbias.training.parallel import ALONE, Ranks
 

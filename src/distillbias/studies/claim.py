@@ -11,8 +11,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from distillbias.errors import InputError
+from distillbias.studies.files import write_whole
 from distillbias.studies.objects import Objects
-from distillbias.studies.store import write_whole
 
 RUNNING = "running"
 BEAT = 5.0  # seconds from one writing of the object to the next

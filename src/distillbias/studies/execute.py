@@ -18,20 +18,12 @@ from distillbias.evaluation.perplexity import perplexities, sentence_losses
 from distillbias.evaluation.predict import predict, sample_rows
 from distillbias.models.output import fresh, give_stream, parameter_count
 from distillbias.studies.checkpoints import EVERY, Checkpoints
+from distillbias.studies.files import write_json, write_whole
 from distillbias.studies.lessons import Lesson, build, lesson, place
 from distillbias.studies.provenance import Effort, forget_peak, provenance, speed
+from distillbias.studies.record import ACTIVATIONS, PREDICTIONS, RECORD, VOCABULARY, WEIGHTS, write_predictions
 from distillbias.studies.run import Run, to_json
-from distillbias.studies.store import (
-    ACTIVATIONS,
-    PREDICTIONS,
-    RECORD,
-    VOCABULARY,
-    WEIGHTS,
-    Store,
-    write_json,
-    write_predictions,
-    write_whole,
-)
+from distillbias.studies.store import Store
 from distillbias.tasks.agreement import PAIRS
 from distillbias.tasks.agreement_lm import NextWordExamples
 from distillbias.tasks.task import Examples, Splits, Task

@@ -10,8 +10,9 @@ from torch import nn
 from distillbias.errors import InputError, RunError
 from distillbias.evaluation.predict import predict, sample_rows
 from distillbias.models.output import fresh, give_stream, initialise
+from distillbias.studies.record import WEIGHTS
 from distillbias.studies.run import Run
-from distillbias.studies.store import WEIGHTS, Store
+from distillbias.studies.store import Store
 from distillbias.tasks.task import Examples
 from distillbias.training.batching import Signal
 from distillbias.training.checkpoint import Streams

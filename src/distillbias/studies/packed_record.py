@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from distillbias.data.records import read_table, read_tensors
 from distillbias.errors import InputError
-from distillbias.studies.store import ACTIVATIONS, PREDICTIONS
+from distillbias.studies.record import ACTIVATIONS, PREDICTIONS
 
 NUMBER = (int, float)
 # what reports ask of a record, besides its run; {str: x} is a dictionary of any names, "x?" may be missing

@@ -24,9 +24,11 @@ from safetensors.numpy import save as serialize
 from distillbias.data.files import read_bounded
 from distillbias.data.records import read_json
 from distillbias.errors import InputError
+from distillbias.studies.files import clear_errors, write_whole
 from distillbias.studies.packed_record import check_record
+from distillbias.studies.record import ACTIVATIONS, PREDICTIONS, RECORD
 from distillbias.studies.run import Run, from_json
-from distillbias.studies.store import ACTIVATIONS, DONE, PREDICTIONS, RECORD, Store, clear_errors, seal, write_whole
+from distillbias.studies.store import DONE, Store, seal
 from distillbias.studies.study import Study
 
 PACKED = "packed"

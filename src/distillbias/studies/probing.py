@@ -18,9 +18,10 @@ from distillbias.data.vocabulary import Vocabulary
 from distillbias.evaluation import probes, sentence_probes
 from distillbias.evaluation.predict import sample_rows
 from distillbias.studies.execute import load_splits
+from distillbias.studies.files import write_json
 from distillbias.studies.lessons import load_model
 from distillbias.studies.run import Run
-from distillbias.studies.store import Store, write_json
+from distillbias.studies.store import Store
 from distillbias.tasks.agreement import Agreement
 from distillbias.tasks.agreement_classification import AgreementClassification
 from distillbias.tasks.task import Examples

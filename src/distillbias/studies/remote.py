@@ -17,19 +17,11 @@ from pathlib import Path
 
 from distillbias.errors import InputError
 from distillbias.studies.claim import Claim
+from distillbias.studies.files import clear_errors, write_json, write_whole
 from distillbias.studies.objects import Objects
+from distillbias.studies.record import RECORD, WEIGHTS, Record
 from distillbias.studies.run import Run
-from distillbias.studies.store import (
-    CHECKPOINT,
-    DONE,
-    RECORD,
-    WEIGHTS,
-    Record,
-    Store,
-    clear_errors,
-    write_json,
-    write_whole,
-)
+from distillbias.studies.store import CHECKPOINT, DONE, Store
 
 VARIABLE = "DISTILLBIAS_CACHE"
 CLAIM = ".claim"

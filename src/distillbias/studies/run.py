@@ -19,7 +19,7 @@ from distillbias.training.recipe import CosineRestarts, ExponentialDecay, Recipe
 Penalty = Literal["relative", "absolute"]
 TeacherMode = Literal["eval", "train"]
 
-# A change of the code that changes results changes this, and so the name of every run.
+# A change of the code that changes results by more than rounding changes this, and so the name of every run.
 ENGINE = 1
 
 

@@ -14,8 +14,9 @@ from uuid import uuid4
 import numpy as np
 
 from distillbias.errors import InputError
+from distillbias.studies.files import write_whole
 from distillbias.studies.run import to_json
-from distillbias.studies.store import Store, write_whole
+from distillbias.studies.store import Store
 from distillbias.tasks.agreement_lm import NextWordExamples
 from distillbias.tasks.task import Examples, Splits, Task
 

@@ -15,8 +15,9 @@ from typing import Any, TextIO
 from distillbias.errors import InputError, RunError
 from distillbias.studies.checkpoints import EVERY
 from distillbias.studies.executor import Event, Watch
+from distillbias.studies.files import write_json
 from distillbias.studies.run import Run
-from distillbias.studies.store import LOG, Store, open_store, write_json
+from distillbias.studies.store import LOG, Store, open_store
 
 Report = Callable[[dict[str, Any]], None]
 
