@@ -11,10 +11,10 @@ from rich.console import Console
 
 from distillbias.data.text import printable
 from distillbias.errors import InputError
-from distillbias.report.catalogue import rich_table
 from distillbias.report.html import to_html
 from distillbias.report.published import Published
 from distillbias.report.tables import Cell, Table, escape_latex, escape_markdown, to_csv, to_latex, to_markdown
+from distillbias.report.terminal import headline, rich_table
 
 PAPER = Published(0.904, 0.0073)
 VALUES = (0.90, 0.92, 0.94, 0.96)  # mean 0.93; squares .0009+.0001+.0001+.0009 = .002, over 3, root: 0.02582
@@ -228,7 +228,9 @@ def test_in_a_narrow_terminal_no_name_and_no_number_is_lost(width: int) -> None:
     rows = ("Transformer", "UniversalTransformer-seq → UniversalTransformer-seq", "Transformer, padding seen")
     cells = tuple(tuple(Cell((0.9 + row, 0.5), expected=3) for _ in range(4)) for row in range(3))
     console = Console(width=width, file=io.StringIO())
-    console.print(rich_table(Table("t", "Scores", "", ("µ", "D", "A", "accuracy on wiki"), rows, cells, "arm")))
+    console.print(
+        rich_table(headline(Table("t", "Scores", "", ("µ", "D", "A", "accuracy on wiki"), rows, cells, "arm")))
+    )
     shown = " ".join(re.sub(r"[│┃]", " ", console.file.getvalue()).split())
     for word in ("Transformer,", "padding", "seen", "UniversalTransformer-seq →"):
         assert word in shown

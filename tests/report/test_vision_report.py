@@ -62,7 +62,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def out(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     written = write_report(STUDY, store, None, folder)
-    assert written.page == folder / "report.html" and written.headlines[0].row_count == len(MAIN)
+    assert written.page == folder / "report.html" and len(written.headlines[0].rows) == len(MAIN)
     return folder
 
 

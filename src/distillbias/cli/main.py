@@ -32,7 +32,7 @@ from distillbias.errors import InputError, RunError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from distillbias.report.catalogue import Written
+    from distillbias.report.kept import Written
     from distillbias.studies.executor import Executor as Trains
     from distillbias.studies.store import Store
     from distillbias.studies.study import Study
@@ -59,7 +59,7 @@ def demo(
     """
     from rich.console import Console
 
-    from distillbias.report.catalogue import write_joined
+    from distillbias.report.catalogue import report_of
 
     found = [_find(study, "demo", trials, epochs, store) for study in DEMO]
     failed = []
@@ -67,7 +67,7 @@ def demo(
         failed += _train(declared, kept, None, "cpu", _executor("processes", declared, kept, None, "cpu", workers))
     kept, studies, console = found[0][1], [declared for declared, _ in found], Console()
     with console.status("analysing and drawing"):
-        written = write_joined(studies, kept, None, out or kept.reports / studies[0].scale)
+        written = report_of(studies, kept, None, out or kept.reports / studies[0].scale)
     _print_report(written, console)
     _check_failed(failed)
 
@@ -184,25 +184,28 @@ def report(
     store: StoreAt = STORE,
     out: Out = None,
 ) -> None:
-    """Tables, figures and one HTML page from what is done; what is missing is shown as missing.
+    """Tables, figures and one HTML page from what is done; what is missing is shown as missing. What is there already,
+    of the same runs by the same code, is not made again.
 
     Example: distillbias report vision --scale laptop --out results/vision-laptop
     """
     from rich.console import Console
 
-    from distillbias.report.catalogue import write_report
+    from distillbias.report.catalogue import report_of
     from distillbias.studies.catalogue import find_study
     from distillbias.studies.store import open_store
 
     kept, declared, console = open_store(store), find_study(study, scale, trials, epochs), Console()
     with console.status("analysing and drawing; the loss basins take minutes the first time"):
-        written = write_report(declared, kept, data, out or kept.reports / declared.title)
+        written = report_of([declared], kept, data, out or kept.reports / declared.title)
     _print_report(written, console)
 
 
 def _print_report(written: "Written", console: "Console") -> None:
+    from distillbias.report.terminal import rich_table
+
     for headline in written.headlines:
-        console.print(headline)
+        console.print(rich_table(headline))
     console.print(f"report: {written.page}", soft_wrap=True, highlight=False, markup=False)
 
 

@@ -4,7 +4,6 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from rich.table import Table as RichTable
 
@@ -12,7 +11,8 @@ from distillbias.models.registry import MODELS
 from distillbias.report import agreement, agreement_lm, dial, transfer, vision
 from distillbias.report.html import Page
 from distillbias.report.joined import join, prefix
-from distillbias.report.tables import Table
+from distillbias.report.kept import Kept, Written
+from distillbias.report.terminal import Headline, headline
 from distillbias.report.writing import Gallery, write_page
 from distillbias.studies.catalogue import SCALES, STUDIES
 from distillbias.studies.files import clear_errors
@@ -31,13 +31,16 @@ PAGES: dict[str, Callable[[Study, Store, Path | None, Gallery], Page]] = {
 }
 
 
-LONG_NAME = 26
-MANY_ROWS = 10
-
-
-class Written(NamedTuple):
-    page: Path
-    headlines: tuple[RichTable, ...]
+def report_of(studies: Sequence[Study], store: Store, data: Path | None, out: Path) -> Written:
+    """The report of `studies` in `out`, one page of them all. It is written unless it is there as it would be."""
+    kept = Kept(studies, store, data, out)
+    if found := kept.found():
+        return found
+    written = write_joined(studies, store, data, out) if studies[1:] else write_report(studies[0], store, data, out)
+    parts = [out / name for name in ("report.html", "report.md")]
+    parts += [path for name in ("tables", "figures", "records") for path in (out / name).rglob("*") if path.is_file()]
+    kept.keep(written, parts)
+    return written
 
 
 def write_report(study: Study, store: Store, data: Path | None, out: Path) -> Written:
@@ -68,8 +71,8 @@ def write_joined(studies: Sequence[Study], store: Store, data: Path | None, out:
     return Written(path, _headlines(pages.values()))
 
 
-def _headlines(pages: Iterable[Page]) -> tuple[RichTable, ...]:
-    return tuple(rich_table(page.headline) for page in pages if page.headline)
+def _headlines(pages: Iterable[Page]) -> tuple[Headline, ...]:
+    return tuple(headline(page.headline) for page in pages if page.headline)
 
 
 def _copy_records(study: Study, store: Store, folder: Path) -> None:
@@ -78,20 +81,6 @@ def _copy_records(study: Study, store: Store, folder: Path) -> None:
     for run in study.runs:
         if store.done(run):
             shutil.copyfile(store.record(run).folder / "record.json", folder / f"{run.name}.json")
-
-
-def rich_table(table: Table) -> RichTable:
-    """A table of a report for the terminal; one of many rows without the published numbers, which the page has."""
-    lines = 1 if len(table.rows) > MANY_ROWS else None
-    shown = RichTable(title=table.title, caption=table.note, row_styles=["", "dim"])
-    # names stay whole and numbers wrap where a terminal is narrow: rich would take the names away first
-    shown.add_column(table.corner, no_wrap=True)
-    for column in table.columns:
-        shown.add_column(column, justify="right")
-    for row, cells in zip(table.rows, table.cells, strict=True):
-        name = row if len(row) <= LONG_NAME else row.replace(" → ", " →\n")
-        shown.add_row(name, *("\n".join(table.lines(cell)[:lines]) for cell in cells))
-    return shown
 
 
 def catalogue_tables() -> Iterator[RichTable]:
