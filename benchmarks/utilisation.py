@@ -34,6 +34,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from distillbias.errors import InputError
+from distillbias.studies.progress import LSTM_WORK, lstm_work
 from distillbias.studies.provenance import provenance
 
 ARM = "ours, bf16, two trials at once"
@@ -145,18 +146,11 @@ class _Counting(Watch):
         self.totals.append(self.counter.get_total_flops())
 
 
-def _layer(inputs: Sequence[int], by_input: Sequence[int], by_state: Sequence[int], *others: Any, **more: Any) -> int:
-    """Of an LSTM layer, of shapes [time, batch, width], [4 hidden, width], [4 hidden, hidden]: its two products."""
-    time_, batch, _ = inputs
-    return 2 * time_ * batch * (by_input[0] * by_input[1] + by_state[0] * by_state[1])
+def _backward(*shapes: Any, **named: Any) -> int:
+    return 2 * lstm_work(*shapes, **named)  # a product for the inputs' gradient, one for the weights'
 
 
-def _layer_backward(inputs: Sequence[int], by_input: Sequence[int], by_state: Sequence[int], *o: Any, **m: Any) -> int:
-    return 2 * _layer(inputs, by_input, by_state)  # a product for the inputs' gradient, one for the weights'
-
-
-# what torch does not count by itself: its built-in LSTM
-LAYERS = {torch.ops.aten.mkldnn_rnn_layer: _layer, torch.ops.aten.mkldnn_rnn_layer_backward: _layer_backward}
+LAYERS = LSTM_WORK | {torch.ops.aten.mkldnn_rnn_layer_backward: _backward}
 
 
 def counted(folder: Path, warmup: int, steps: int) -> float:

@@ -94,7 +94,7 @@ def test_time_left_by_hand(tmp_path: Path) -> None:
     assert screen.note == "about 50 s left"  # (2 + 4 + 4) x 10 s / 2
     screen.say(FIRST, "done")
     screen.epoch(OTHER, 2, seconds=20.0)
-    assert screen.note == "about 30 s left"  # (2 + 4) x 10 s / 2
+    assert screen.note == "about 40 s left"  # (2 + 4) x 10 s by 2 workers, but one of them has 4 x 10 s to do
     screen.say(OTHER, "done")
     assert screen.note == "about 40 s left"  # one run is left: a second worker does not help
     screen.say(THIRD, "started")
@@ -102,6 +102,27 @@ def test_time_left_by_hand(tmp_path: Path) -> None:
     assert screen.note == "about 10 s left"
     screen.say(THIRD, "done")
     assert screen.note == "about 0 s left"
+
+
+def test_a_student_waits_for_its_teacher(tmp_path: Path) -> None:
+    taught = replace(OTHER, distillation=Distillation(FIRST))
+    screen = Screen(Store(tmp_path), 2, FIRST, taught, THIRD)
+    screen.say(FIRST, "started")
+    screen.epoch(FIRST, 1, seconds=10.0)
+    assert screen.note == "about 1 min 10 s left"  # 3 and then 4 epochs of 10 s, longer than 11 of them by 2 workers
+
+
+def test_what_runs_take_beside_their_training_is_counted(tmp_path: Path) -> None:
+    store = tiny.trained(tmp_path, tiny.ALONE)
+    took = store.record(tiny.ALONE).facts["seconds"]
+    screen = Screen(store, 1, replace(tiny.ALONE, trial=1))
+    screen.say(tiny.ALONE, "started")
+    screen.epoch(tiny.ALONE, 4, seconds=400.0)
+    assert screen.note == "about 1 min 40 s left"
+    took |= {"preparing": 20.0, "evaluating": 30.0}
+    write_json(store.folder(tiny.ALONE) / "record.json", store.record(tiny.ALONE).facts | {"seconds": took})
+    screen.say(tiny.ALONE, "done")
+    assert screen.note == "about 2 min 30 s left"
 
 
 def test_each_model_has_its_own_pace(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from distillbias.data.text import printable
 from distillbias.models.output import Factored, ModelConfig, fresh
 from distillbias.studies.executor import Event
+from distillbias.studies.record import RECORD
 from distillbias.studies.run import Run
 from distillbias.studies.runner import missing
 from distillbias.studies.store import Store
@@ -23,6 +24,7 @@ from distillbias.tasks.task import Spec
 
 WORDS = 10  # of a typical example
 Kind = tuple[ModelConfig, ModelConfig | None]
+Seconds = defaultdict[Kind, list[float]]
 
 
 def lstm_work(x: torch.Size, of_input: torch.Size, of_state: torch.Size, *rest: object, **named: object) -> int:
@@ -36,17 +38,18 @@ LSTM_WORK = {torch.ops.aten.mkldnn_rnn_layer: lstm_work}  # the counter knows no
 class Watcher:
     """Follows a study while it runs: trials done, epochs of what is running, time left.
 
-    Time left = the epochs still to do, each at the mean seconds an epoch of its kind took so far, over the workers,
-    `slots()` of them.
-    A kind that has not been seen yet is guessed from the others by its arithmetic.
+    Time left = the epochs still to do, each at the mean seconds an epoch of its kind took so far, and what runs of its
+    kind took beside their training, over the workers, `slots()` of them; but never less than a run and the teacher that
+    it waits for. A kind that has not been seen yet is guessed from the others by its arithmetic.
     """
 
     def __init__(self, study: Study, store: Store, slots: Callable[[], int], console: Console):
-        self.console, self.slots = console, slots
+        self.console, self.slots, self.store = console, slots, store
         self.left = {run.name: run for run in missing(study, store)}
         self.total = len(study.runs)
         self.epochs_left = {name: run.recipe.epochs for name, run in self.left.items()}
-        self.pace: dict[Kind, list[float]] = defaultdict(list)  # seconds an epoch, at each epoch so far
+        self.pace: Seconds = defaultdict(list)  # of an epoch, at each epoch so far
+        self.beside: Seconds = defaultdict(list)  # of what is no training, of each run so far
         self.bars: dict[str, TaskID] = {}
         self.began = time.monotonic()
         self.display = Progress(
@@ -91,6 +94,9 @@ class Watcher:
     def _ended(self, event: Event) -> None:
         self.left.pop(event.run.name, None)
         self.epochs_left.pop(event.run.name, None)
+        if event.kind == "done" and self.store.has(event.run, RECORD):
+            took = self.store.record(event.run).facts["seconds"]
+            self.beside[kind(event.run)].append(took["preparing"] + took["evaluating"])
         if event.run.name in self.bars:
             self.display.remove_task(self.bars.pop(event.run.name))
         done = self.total - len(self.left)
@@ -118,12 +124,27 @@ class Watcher:
     def _time_left(self) -> str:
         if not self.pace:
             return ""
-        known = {each: sum(paces) / len(paces) for each, paces in self.pace.items()}
-        runs = [(self.left[name], epochs) for name, epochs in self.epochs_left.items()]
-        spec = next(iter(self.left.values())).task.spec if self.left else None
-        rate = sum(known.values()) / sum(step_work(each, spec) for each in known) if spec else 0.0
-        seconds = sum(epochs * known.get(kind(run), rate * step_work(kind(run), run.task.spec)) for run, epochs in runs)
-        return f"about {duration(seconds / max(1, min(self.slots(), len(runs))))} left"
+        epoch, beside = self._known(self.pace), self._known(self.beside)
+        seconds = {name: self.epochs_left[name] * epoch(run) + beside(run) for name, run in self.left.items()}
+
+        def chain(run: Run | None) -> float:
+            return seconds[run.name] + chain(run.teacher) if run and run.name in seconds else 0.0
+
+        longest = max(map(chain, self.left.values()), default=0.0)
+        return f"about {duration(max(longest, sum(seconds.values()) / max(1, self.slots())))} left"
+
+    @staticmethod
+    def _known(seen: Seconds) -> Callable[[Run], float]:
+        """The mean seconds of a run's kind, or what its arithmetic takes at the mean rate of the kinds seen; else 0."""
+        means = {each: sum(values) / len(values) for each, values in seen.items()}
+
+        def seconds(run: Run) -> float:
+            if kind(run) in means or not means:
+                return means.get(kind(run), 0.0)
+            rate = sum(means.values()) / sum(step_work(each, run.task.spec) for each in means)
+            return rate * step_work(kind(run), run.task.spec)
+
+        return seconds
 
 
 def kind(run: Run) -> Kind:
