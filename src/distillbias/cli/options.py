@@ -22,7 +22,13 @@ StoreAt = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or cuda:1.")]
-Workers = Annotated[int | None, typer.Option(help="Runs at once [default: 2; with ray all that the nodes can take].")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        help="Runs at once [default: one for each core, if there are 2 GB of memory for each; on a GPU 4, of language "
+        "models 2; with ray all that the nodes can take]."
+    ),
+]
 Executor = Annotated[
     str,
     typer.Option(help="Where runs are trained: processes (of this machine) or ray (all nodes of a Ray cluster)."),

@@ -2,8 +2,11 @@
 
 import os
 from collections.abc import Sequence
+from math import inf
+from pathlib import Path
 
 from distillbias.errors import InputError
+from distillbias.models.output import Shares
 from distillbias.studies.executor import Executor
 from distillbias.studies.processes import Processes
 from distillbias.studies.run import Run
@@ -11,7 +14,8 @@ from distillbias.studies.runner import check_device, check_workers
 from distillbias.studies.worker import Place
 
 NAMES = ("processes", "ray")
-WORKERS = 2  # processes, if nobody says how many
+MEMORY = 2e9  # bytes that a worker may need: those of the agreement study hold up to 1.7 GB
+QUOTA, MEMINFO = Path("/sys/fs/cgroup/cpu.max"), Path("/proc/meminfo")
 
 
 def make_executor(
@@ -31,7 +35,36 @@ def make_executor(
     if address is not None:
         raise InputError(f"address {address!r}; only --executor ray has one")
     check_device(place.device)
-    return Processes(place, WORKERS if workers is None else workers)
+    return Processes(place, at_once(runs, place.device) if workers is None else workers)
+
+
+def at_once(runs: Sequence[Run], device: str) -> int:
+    """How many processes train at once if nobody says: one for each core, as far as memory goes; on a GPU as many as
+    leave each other the shares of it that their models declare."""
+    most = int(min(cores(), memory() / MEMORY))
+    if device != "cpu":
+        share = max((getattr(run.model, "shares", Shares()).gpus for run in runs), default=1.0)
+        most = min(most, int(1 / share)) if share else most
+    return max(1, most)
+
+
+def cores() -> int:
+    """Those that this process may use; the quota of a container is no part of its affinity."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = QUOTA.read_text().split()
+        return max(1, min(there, int(quota) // int(period)))
+    except (OSError, ValueError):  # there is none, or it is "max"
+        return there
+
+
+def memory() -> float:
+    """Bytes that are free for new processes; without bound where the system does not say."""
+    try:
+        line = next(line for line in MEMINFO.read_text().splitlines() if line.startswith("MemAvailable:"))
+        return 1024.0 * int(line.split()[1])
+    except (OSError, StopIteration):
+        return inf
 
 
 def _over_torchrun(name: str, place: Place, workers: int | None) -> Executor:
