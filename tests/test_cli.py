@@ -216,7 +216,7 @@ def test_failures_end_with_one_line_after_the_report(call, small, monkeypatch) -
         runner, "run_study", lambda *asked, **named: [runner.Failure(tiny.ALONE, "the loss became nan")]
     )
     reported = []
-    monkeypatch.setattr(sys.modules["distillbias.cli.main"], "report", lambda *asked: reported.append(asked))
+    monkeypatch.setattr(sys.modules["distillbias.cli.train"], "report", lambda *asked: reported.append(asked))
     one_error_line(call("run", "vision"), "1 of 1 runs failed; the report shows the holes")
     assert len(reported) == 1
 
