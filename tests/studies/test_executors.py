@@ -1,14 +1,17 @@
 """How many runs train at once if nobody says: by cores, quota, memory, and shares of a GPU."""
 
+import ctypes
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests import language, tiny
 
 from distillbias.studies import executors
 from distillbias.studies.executors import at_once, make_executor
+from distillbias.studies.processes import keep_large_blocks
 from distillbias.studies.worker import Place
 
 LANGUAGE = replace(tiny.ALONE, model=next(iter(language.MODELS.values())))
@@ -49,6 +52,16 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 def test_on_a_cpu(machine, cores: int, quota: str | None, gigabytes: float | None, expected: int) -> None:
     machine(cores, quota, gigabytes)
     assert at_once([tiny.ALONE], "cpu") == expected
+
+
+def test_large_blocks_are_kept_where_there_is_glibc(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    library = SimpleNamespace(mallopt=lambda what, value: asked.append((what, value)))
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+    keep_large_blocks()
+    assert asked == [(-3, 2**30), (-1, 2**31 - 1)]  # malloc.h: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    keep_large_blocks()
 
 
 def test_on_a_gpu_the_largest_share_decides(machine) -> None:

@@ -75,6 +75,8 @@ def provenance_table(evidence: Evidence, arms: Sequence[str], hashed: str) -> Ta
         **_efforts(facts),
         "recipes": "; ".join(_recipes(evidence, arms)),
     }
+    if others := _of_another_teacher(evidence):
+        rows["learned from a teacher whose record here is of other weights: it was trained again"] = "; ".join(others)
     if facts:
         rows["training set"] = f"{facts[0]['train']['origin']} [{facts[0]['train']['fingerprint']}]"
         tests = facts[0]["tests"]
@@ -94,6 +96,19 @@ def _efforts(facts: list[dict]) -> dict[str, str]:
     for what, key in (("examples", "examples_per_second"), ("words", "words_per_second")):
         if rates := [one[key] for one in told if key in one]:
             found[f"{what} a second, of one worker"] = f"{min(rates):,.0f} to {max(rates):,.0f}"
+    return found
+
+
+def _of_another_teacher(evidence: Evidence) -> list[str]:
+    """Students whose teacher has since been trained again, on another machine or by another version, say."""
+    found = []
+    for arm, records in evidence.records.items():
+        for trial, record in records.items():
+            taught, teacher = record.facts["teacher"], record.run.teacher
+            # the weights of one that taught untrained are in no record
+            if taught and teacher and taught.get("control") != "untrained" and evidence.store.done(teacher):
+                if taught["weights"] != evidence.store.record(teacher).facts["weights"]:
+                    found.append(f"{arm}, trial {trial}")
     return found
 
 

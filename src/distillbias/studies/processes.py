@@ -1,5 +1,6 @@
 """Runs in processes of this machine, one at a time in each worker; a worker that dies or hangs costs its run only."""
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -17,7 +18,16 @@ from distillbias.studies.worker import Place, work
 
 # Large blocks stay with the process: without this, first-touch page faults take up to 40 % of a training step.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "8589934592"}
+MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # what glibc's mallopt calls the two
 HANG = 600.0  # seconds in which a worker that trains must have used a second of processor time
+
+
+def keep_large_blocks() -> None:
+    """What ALLOCATOR does for processes that are started, for this one from now on; nothing where there is no glibc."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None:
+        mallopt(MMAP_THRESHOLD, 2**30)
+        mallopt(TRIM_THRESHOLD, 2**31 - 1)
 
 
 class Processes:

@@ -73,7 +73,7 @@ def demo() -> Setting:
 LAPTOP_CNN = CNNConfig(filters=(32, 64, 64), maxout=(32, 64, 16), dropout=0.1)
 DEMO_CNN = CNNConfig(filters=(16, 32, 64), maxout=(16, 32, 16), dropout=0.1)
 SETTINGS = {"demo": demo, "laptop": laptop, "paper": paper}
-TRIALS = {"demo": 4, "laptop": 4, "paper": 4}
+TRIALS = {"demo": 3, "laptop": 4, "paper": 4}
 
 
 def study(scale: str, trials: int | None = None, epochs: int | None = None) -> Study:
