@@ -104,7 +104,7 @@ def _of_another_teacher(evidence: Evidence) -> list[str]:
     found = []
     for arm, records in evidence.records.items():
         for trial, record in records.items():
-            taught, teacher = record.facts["teacher"], record.run.teacher
+            taught, teacher = record.facts.get("teacher"), record.run.teacher
             # the weights of one that taught untrained are in no record
             if taught and teacher and taught.get("control") != "untrained" and evidence.store.done(teacher):
                 if taught["weights"] != evidence.store.record(teacher).facts["weights"]:
