@@ -13,6 +13,7 @@ from distillbias.studies import executors
 from distillbias.studies.executors import at_once, make_executor
 from distillbias.studies.processes import keep_large_blocks
 from distillbias.studies.worker import Place
+from distillbias.tasks.agreement_lm import AgreementLM
 
 LANGUAGE = replace(tiny.ALONE, model=next(iter(language.MODELS.values())))
 
@@ -44,7 +45,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         (16, "400000 100000\n", 100.0, 4),
         (16, "50000 100000\n", 100.0, 1),
         (2, "400000 100000\n", 100.0, 2),
-        (16, None, 9.0, 4),
+        (16, None, 9.0, 2),
         (16, None, 0.5, 1),
         (16, None, None, 16),
     ],
@@ -70,6 +71,14 @@ def test_on_a_gpu_the_largest_share_decides(machine) -> None:
     assert at_once([tiny.ALONE, LANGUAGE], "cuda:1") == 2
     machine(3)
     assert at_once([tiny.ALONE], "cuda") == 3
+
+
+def test_language_models_need_more_memory(machine) -> None:
+    machine(16, gigabytes=30.0)
+    assert (
+        at_once([tiny.ALONE], "cpu"),
+        at_once([tiny.ALONE, replace(LANGUAGE, task=AgreementLM("grammar"))], "cpu"),
+    ) == (7, 3)
 
 
 def test_who_says_how_many_gets_as_many(machine, tmp_path: Path) -> None:

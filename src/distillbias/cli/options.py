@@ -25,8 +25,8 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, or cuda:1.")]
 Workers = Annotated[
     int | None,
     typer.Option(
-        help="Runs at once [default: one for each core, if there are 2 GB of memory for each; on a GPU 4, of language "
-        "models 2; with ray all that the nodes can take]."
+        help="Runs at once [default: one a core, if there are 4 GB of memory for each, 9 GB for language models; "
+        "on a GPU 4 or 2; with ray all that the nodes can take]."
     ),
 ]
 Executor = Annotated[

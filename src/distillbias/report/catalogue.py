@@ -37,7 +37,7 @@ def report_of(studies: Sequence[Study], store: Store, data: Path | None, out: Pa
     kept = Kept(studies, store, data, out)
     if found := kept.found():
         return found
-    keep_large_blocks()  # the loss between two models, at 21 points for each pair, takes a third less time
+    keep_large_blocks()  # pairs of models are run through images at 21 points each: page faults add up
     written = write_joined(studies, store, data, out) if studies[1:] else write_report(studies[0], store, data, out)
     parts = [out / name for name in ("report.html", "report.md")]
     parts += [path for name in ("tables", "figures", "records") for path in (out / name).rglob("*") if path.is_file()]

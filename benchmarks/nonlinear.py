@@ -1,0 +1,67 @@
+"""Time of the functions that this project has its own of on a CPU, beside torch's: python -m benchmarks.nonlinear
+
+Forward and backward on one thread, medians of ROUNDS calls, ours and torch's in turn.
+"""
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from distillbias.models.nonlinear import gelu, softmax
+from distillbias.studies.processes import keep_large_blocks
+from distillbias.studies.provenance import provenance
+
+ROUNDS = 50
+DRAWS = 360_448  # 128 x 11 x 256
+
+
+def both_ways(function: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], object]:
+    upstream = torch.ones_like(x)
+    return lambda: torch.autograd.grad(function(x), x, upstream)
+
+
+def straight(draws: Tensor, dtype: torch.dtype) -> Tensor:
+    mask = torch.empty(len(draws), dtype=dtype)
+    torch.ge(draws, 0, out=mask)
+    return mask
+
+
+def milliseconds(*calls: Callable[[], object]) -> list[float]:
+    """Of each call, all of them in turn."""
+    seen: list[list[float]] = [[] for _ in calls]
+    for _ in range(ROUNDS):
+        for call, times in zip(calls, seen, strict=True):
+            began = time.perf_counter()
+            call()
+            times.append(1e3 * (time.perf_counter() - began))
+    return [median(times) for times in seen]
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    keep_large_blocks()
+    known = provenance("cpu")
+    print(f"{known['device']}, one thread, torch {known['torch']}, commit {known['commit']}, ms: ours, torch's")
+    draws = torch.empty(DRAWS // 4, dtype=torch.int64).random_().view(torch.int16)
+    for dtype in (torch.bfloat16, torch.float32):
+        wide = torch.randn(1_408, 1_024).to(dtype).requires_grad_()
+        scores = torch.randn(1_024, 11, 11).to(dtype).requires_grad_()
+        pairs = {
+            "GELU of 1,408 x 1,024": (both_ways(gelu, wide), both_ways(lambda x: F.gelu(x, approximate="tanh"), wide)),
+            "softmax of 1,024 x 11 x 11": (both_ways(softmax, scores), both_ways(lambda x: x.softmax(-1), scores)),
+            f"mask of {DRAWS:,} draws": (
+                lambda dtype=dtype: straight(draws, dtype),
+                lambda dtype=dtype: (draws >= 0).to(dtype),
+            ),
+        }
+        for name, calls in pairs.items():
+            own, theirs = milliseconds(*calls)
+            print(f"{name}, {str(dtype).removeprefix('torch.')}: {own:.2f} {theirs:.2f}")
+
+
+if __name__ == "__main__":
+    main()
