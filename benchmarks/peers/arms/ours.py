@@ -4,6 +4,7 @@ import multiprocessing
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from math import inf
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -56,7 +57,7 @@ def train_one(given: Given, watch: Watch) -> Said:
     with tempfile.TemporaryDirectory() as folder:
         signal = cached_signal(teacher, train_set, Path(folder) / "signal.safetensors", write_whole)
         cached = (time.perf_counter() - began) / len(train_set)
-        constant, no_clip = ExponentialDecay(decay=1.0), 1e30
+        constant, no_clip = ExponentialDecay(decay=1.0), inf
         recipe = Recipe(1, given.batch, given.rate, constant, clip=no_clip, precision=given.precision)
         data = ResidentData(train_set)
         batches = (data.rows(rows, signal) for rows in given.rows)

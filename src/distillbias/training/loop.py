@@ -1,6 +1,7 @@
 """The only training loop. What differs between learning from labels and from a teacher is the objective passed in."""
 
 from collections.abc import Iterable, Iterator
+from math import inf
 from typing import NamedTuple
 
 import torch
@@ -37,18 +38,24 @@ def train(
     optimizer = optimizer or make_optimizer(model, recipe)
     parameters, matrices = list(model.parameters()), weight_matrices(model)
     l1, l2 = recipe.l1 * objective.penalty_scale, recipe.l2 * objective.penalty_scale
+    model.train()
     for step, batch in enumerate(batches, start):
-        model.train()  # the caller may have evaluated in between
+        if not model.training:  # the caller has evaluated in between
+            model.train()
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate * recipe.schedule.factor(step, total)
         with torch.autocast(device, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
             output = model(batch.inputs)
-        loss = objective.loss(output, batch).mean() * batch.share
-        optimizer.zero_grad()
+        loss = objective.loss(output, batch).mean()
+        if batch.share != 1:
+            loss = loss * batch.share
+        for parameter in parameters:
+            parameter.grad = None
         loss.backward()
         whole = ranks.sum(loss.detach(), parameters)
         if l1 or l2:
             add_penalty_gradient(matrices, l1, l2)
-        clip_each(parameters, recipe.clip)
+        if recipe.clip < inf:
+            clip_each(parameters, recipe.clip)
         optimizer.step()
         yield Step(step + 1, whole)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from distillbias.errors import InputError
+from distillbias.training.adam import Adam
 
 
 @runtime_checkable
@@ -67,7 +68,8 @@ class WarmupCosine:
 
 @dataclass(frozen=True)
 class Recipe:
-    """`clip` bounds the gradient norm of each parameter tensor by itself, as Keras' clipnorm does (T17).
+    """`clip` bounds the gradient norm of each parameter tensor by itself, as Keras' clipnorm does (T17); `inf` bounds
+    nothing.
 
     `l1`, `l2` weigh sum |w| and sum w**2 (no 1/2) over all weight matrices, biases and norms left out.
     """
@@ -103,7 +105,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     parameters = list(model.parameters())
     if recipe.optimizer == "radam":
         return torch.optim.RAdam(parameters, lr=recipe.rate, eps=1e-8, foreach=True)
-    return torch.optim.Adam(parameters, lr=recipe.rate, eps=1e-8, fused=True)
+    return Adam(parameters, lr=recipe.rate, eps=1e-8, fused=True)
 
 
 def weight_matrices(model: nn.Module) -> list[nn.Parameter]:
@@ -125,8 +127,10 @@ def add_penalty_gradient(matrices: Sequence[nn.Parameter], l1: float, l2: float)
 def clip_each(parameters: Sequence[nn.Parameter], limit: float) -> None:
     """Scale the gradient of each tensor down to norm `limit` if it is longer. Never waits for the device."""
     gradients = [_gradient(parameter) for parameter in parameters]
-    norms = torch._foreach_norm(gradients)
-    scales = limit / torch.stack(norms).clamp(min=limit)
+    norms = torch.stack(torch._foreach_norm(gradients))
+    if norms.device.type == "cpu" and norms.max() <= limit:
+        return  # to look costs less than to multiply everything by one
+    scales = limit / norms.clamp(min=limit)
     torch._foreach_mul_(gradients, list(scales.unbind()))
 
 

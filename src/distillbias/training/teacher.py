@@ -71,7 +71,7 @@ def cached_signal(
     check_rows(teacher, logits, examples, path)
     logits = change(logits) if change else logits
     resident = torch.as_tensor(logits, device=next(teacher.parameters()).device)
-    return lambda rows, inputs: resident[rows]
+    return lambda rows, inputs: resident.index_select(0, rows)
 
 
 def read_signal(path: Path, fingerprint: str, examples: Examples) -> np.ndarray:

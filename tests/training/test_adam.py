@@ -1,0 +1,65 @@
+"""Our Adam is torch's, to the bit, whatever happens between two steps."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from distillbias.training.adam import Adam
+
+RATES = (1e-3, 5e-3, 0.0, 2e-2, 1e-3, 1e-4)
+
+
+def models() -> tuple[nn.Module, nn.Module]:
+    torch.manual_seed(0)
+    one = nn.Sequential(nn.Linear(7, 33), nn.ReLU(), nn.Linear(33, 3))
+    return one, copy.deepcopy(one)
+
+
+def step(model: nn.Module, optimizer: torch.optim.Optimizer, rate: float, number: int, without: int | None) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad()
+    inputs = torch.randn(16, 7, generator=torch.Generator().manual_seed(number))
+    model(inputs).square().mean().backward()
+    if without is not None:
+        list(model.parameters())[without].grad = None
+    optimizer.step()
+
+
+@pytest.mark.parametrize("missing", [{}, {0: 1}, {2: 3}, {2: 3, 3: 0}])
+@pytest.mark.parametrize("reload_before", [None, 1, 3])
+def test_it_takes_the_same_steps(missing: dict[int, int], reload_before: int | None) -> None:
+    ours, theirs = models()
+    options = {"lr": 1e-3, "eps": 1e-8, "fused": True}
+    pairs = [(ours, Adam(ours.parameters(), **options)), (theirs, torch.optim.Adam(theirs.parameters(), **options))]
+    for number, rate in enumerate(RATES):
+        if number == reload_before:
+            states = [copy.deepcopy(optimizer.state_dict()) for _, optimizer in pairs]
+            for (_, optimizer), state in zip(pairs, states, strict=True):
+                optimizer.load_state_dict(state)
+        for model, optimizer in pairs:
+            step(model, optimizer, rate, number, missing.get(number))
+        for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            assert torch.equal(one, other)
+    kept, expected = (optimizer.state_dict()["state"] for _, optimizer in pairs)
+    for index, values in expected.items():
+        assert kept[index].keys() == values.keys()
+        assert all(torch.equal(kept[index][name], value) for name, value in values.items())
+
+
+def test_a_group_that_comes_later_is_trained() -> None:
+    ours, theirs = models()
+    optimizers = []
+    for model, kind in ((ours, Adam), (theirs, torch.optim.Adam)):
+        first, second = list(model[0].parameters()), list(model[2].parameters())
+        optimizer = kind(first, lr=1e-2, fused=True)
+        step(model, optimizer, 1e-2, 0, None)
+        step(model, optimizer, 1e-2, 1, None)
+        optimizer.add_param_group({"params": second, "betas": (0.8, 0.99)})
+        optimizers.append(optimizer)
+        for number in (2, 3, 4):
+            step(model, optimizer, 1e-2, number, None)
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(one, other)
