@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from benchmarks.peers.__main__ import CORES, chosen
+from benchmarks.peers.__main__ import CORES, chosen, quiet_load
 from benchmarks.peers.arms import ARMS, ours
 from benchmarks.peers.export import export
 from benchmarks.peers.given import Given, Watch
@@ -86,7 +86,7 @@ def main(given: Sequence[str] | None = None) -> int:
 
 def measure(names: list[str], data: Path | None, repeats: int) -> dict[str, Any]:
     """{"operations": {workload: ...}, "seconds": {workload: [of a repeat]}, "limits": {what: [...]}, "machine"}."""
-    known, load = provenance("cpu"), os.getloadavg()[0]
+    known, load = provenance("cpu"), quiet_load()
     seconds: dict[str, list[float]] = {name: [] for name in names}
     limits: dict[str, list[float]] = {"product": [], "convolution": []}
     operations = {}

@@ -21,6 +21,7 @@ from distillbias.errors import InputError
 from distillbias.studies.provenance import provenance
 
 CORES = 2
+PATIENCE = 180  # seconds that a load average above BUSY is waited for
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -59,7 +60,7 @@ def measure_all(asked: argparse.Namespace) -> bool:
     make_environments(arms, asked.envs)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
-    load = os.getloadavg()[0]
+    load = quiet_load()
     if load > BUSY:
         print(f"this machine is busy (load {load:.2f}): what is measured now is not to be trusted")
     passed = True
@@ -74,6 +75,14 @@ def measure_all(asked: argparse.Namespace) -> bool:
             (asked.out / f"peers-{name}.json").write_text(json.dumps(measured, indent=1))
             write_tables(asked.out)
     return passed
+
+
+def quiet_load() -> float:
+    """The load average, once what ran a moment ago no longer counts in it; after PATIENCE as it is."""
+    began = time.monotonic()
+    while (load := os.getloadavg()[0]) > BUSY and time.monotonic() - began < PATIENCE:
+        time.sleep(5)
+    return load
 
 
 def chosen(text: str | None, between: str, known: dict[str, Any], default: list[str], what: str) -> list[str]:
