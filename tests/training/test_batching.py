@@ -120,7 +120,7 @@ def test_batches_of_like_length_come_in_no_order_of_length() -> None:
 
 @pytest.mark.parametrize("most", [1, 30, 100, 10_000])
 def test_long_rows_are_evaluated_fewer_at_a_time(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    monkeypatch.setattr(batching, "MOST_WORDS", most)
+    monkeypatch.setattr(batching, "CPU_WORDS", most)
     data = ResidentData(sentences(200))
     rows = torch.arange(0, 200, 2)
     parts = list(data.by_length(rows, 15))

@@ -17,6 +17,7 @@ Order = Callable[[int], torch.Generator]  # epoch -> the stream that orders it
 
 BUCKETS = 64  # batches that are sorted by length together
 MOST_WORDS = 2**14  # that are evaluated together: 500 sentences of up to 32 words
+CPU_WORDS = 2**11  # on a CPU: what they become stays in its caches, and a Transformer takes 0.7 times as long
 
 
 def to_float(pixels: UInt8[Tensor, "batch row col"]) -> Tensor:
@@ -82,16 +83,17 @@ class ResidentData:
         return batches[torch.randperm(len(batches), generator=generator)]
 
     def by_length(self, rows: Int[Tensor, " n"], batch: int) -> Iterator[Int[Tensor, " part"]]:
-        """Places in `rows`, at most `batch` at a time: like lengths together, and no more than MOST_WORDS with the
+        """Places in `rows`, at most `batch` at a time: like lengths together, and no more than MOST_WORDS (on a CPU CPU_WORDS) with the
         padding, for what a Transformer holds at once grows with them and with their length. In order where there are
         no lengths."""
         if self.lengths is None:
             yield from torch.arange(len(rows)).split(batch)
             return
         lengths, order = self.lengths[rows].sort(stable=True)
+        most = CPU_WORDS if self.inputs.device.type == "cpu" else MOST_WORDS
         start = 0
         while start < len(order):
             padded = lengths[start : start + batch] * torch.arange(1, len(lengths[start : start + batch]) + 1)
-            count = max(1, int((padded <= MOST_WORDS).sum()))
+            count = max(1, int((padded <= most).sum()))
             yield order[start : start + count]
             start += count
