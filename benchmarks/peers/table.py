@@ -1,12 +1,17 @@
-"""From the JSON of measurements to a table for people. No number of an arm that failed the gate."""
+"""From the JSON of measurements to tables for people. No number of an arm that failed the gate.
+
+python -m benchmarks.peers.table results/benchmarks/     write the page again from the measurements there
+"""
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
 from benchmarks.peers.arms import ARMS, BASE, PEERS
+from benchmarks.peers.workloads import WORKLOADS
 
 TRIALS = 4
 BUSY = 0.5  # load average before the measurement, above which its numbers are not to be trusted
@@ -82,7 +87,7 @@ def cost(name: str, measured: Measured) -> float:
 
 def times(name: str, other: str, measured: Measured) -> str:
     """How many times as fast as `other`."""
-    if not counted(other, measured):
+    if not counted(name, measured) or not counted(other, measured):
         return "–"
     return f"{cost(other, measured) / cost(name, measured):.2f}"
 
@@ -113,9 +118,53 @@ def schedule_seconds(name: str, measured: Measured) -> float:
     return TRIALS * (facts["epochs"] * epoch + facts["train"] * middle("cache"))
 
 
+def overview(found: Sequence[Measured]) -> str:
+    """Markdown, a line for each workload: how many times as fast ours is as the others."""
+    lines = [
+        "## How many times as fast as the others",
+        "",
+        "Four trials of the paper's schedule, evaluation and caches counted: the fastest arm of ours beside the plain "
+        "loop, the fastest library in either setting, and the strong loop in either precision. One trial, by step: in "
+        "the same precision as the strong loop's.",
+        "",
+        "| workload | plain | library, as shipped | library, tuned | strong | strong, bf16 | one trial: strong | "
+        "one trial: strong, bf16 |",
+        "| --- |" + " ---: |" * 7,
+    ]
+    for measured in found:
+        names = [name for name in measured["gate"] if counted(name, measured)]
+        libraries = [name for name in names if ARMS[name].environment in PEERS]
+        others = [
+            [BASE],
+            [name for name in libraries if not ARMS[name].tuned],
+            [name for name in libraries if ARMS[name].tuned],
+            ["strong"],
+            ["strong, bf16"],
+        ]
+        ours = [name for name in names if ARMS[name].script == "ours"]
+        cells = [f"{measured['facts']['name']}: {measured['facts']['title']}"]
+        cells += [_whole(ours, [name for name in other if name in names], measured) for other in others]
+        cells += [times(f"ours{kind}", f"strong{kind}", measured) for kind in ("", ", bf16")]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _whole(ours: list[str], others: list[str], measured: Measured) -> str:
+    """How many times as fast the fastest of `ours` is as the fastest of `others`, over four trials."""
+    if not ours or not others:
+        return "–"
+    best, other = (min(schedule_seconds(name, measured) for name in names) for names in (ours, others))
+    return f"{other / best:.2f}"
+
+
 def write_tables(folder: Path) -> str:
-    """All measurements in `folder` as one page, beside them."""
-    found = [json.loads(path.read_text()) for path in sorted(folder.glob("peers-*.json"))]
-    page = "\n".join(table(measured) for measured in found)
+    """All measurements in `folder` as one page, beside them, in the order of WORKLOADS."""
+    paths = [path for name in WORKLOADS if (path := folder / f"peers-{name}.json").exists()]
+    found = [json.loads(path.read_text()) for path in paths]
+    page = "\n".join([overview(found), *(table(measured) for measured in found)])
     (folder / "peers.md").write_text(page)
     return page
+
+
+if __name__ == "__main__":
+    print(write_tables(Path(sys.argv[1])))

@@ -13,7 +13,7 @@ from benchmarks.peers.export import export, orders
 from benchmarks.peers.gate import judge
 from benchmarks.peers.given import Given, Rows, Watch, collate
 from benchmarks.peers.measure import summary
-from benchmarks.peers.table import schedule_seconds, table
+from benchmarks.peers.table import overview, schedule_seconds, table
 from benchmarks.peers.workloads import BATCH
 
 from distillbias.errors import InputError
@@ -163,6 +163,17 @@ def test_the_schedule_of_four_trials_counts_steps_evaluations_and_caches() -> No
     assert schedule_seconds("plain", measured()) == pytest.approx(4 * 2 * (10 * 3.0 + 100 * 0.5))
     assert schedule_seconds("lightning, tuned", measured()) == pytest.approx(4 * 2 * (10 * 1.5 + 100 * 0.5))
     assert schedule_seconds("ours", measured()) == pytest.approx(4 * (2 * (10 * 0.75 + 100 * 0.1) + 1280 * 0.25))
+
+
+def test_the_overview_compares_whole_schedules_and_single_steps() -> None:
+    with_strong = measured()
+    each = {"peak_bytes": 1, "versions": {}, "words": 1000}
+    for name, seconds in (("strong", 1.0), ("ours, bf16, two trials at once", 0.25)):
+        with_strong["gate"][name] = {"passed": True, "worst": 0.0, "why": ""}
+        with_strong["repeats"][name] = [each | {"seconds": seconds, "cache": 0.125, "evaluation": 0.1}]
+    # a trial of ours at best: 2 (10 x 1.5 x .25 + 100 x .1) + 1280 x .125 = 187.5 s; plain 160, Lightning 130, and of
+    # the strong loop 2 (10 x 1.5 x 1 + 100 x .1) + 160 = 210; its step takes twice as long as ours of one trial
+    assert cells(overview([with_strong]), "L: made up") == ["0.85", "–", "0.69", "1.12", "–", "2.00", "–"]
 
 
 def test_a_busy_machine_and_a_quick_look_are_said_above_the_table() -> None:

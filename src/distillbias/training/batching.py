@@ -83,9 +83,11 @@ class ResidentData:
         return batches[torch.randperm(len(batches), generator=generator)]
 
     def by_length(self, rows: Int[Tensor, " n"], batch: int) -> Iterator[Int[Tensor, " part"]]:
-        """Places in `rows`, at most `batch` at a time: like lengths together, and no more than MOST_WORDS (on a CPU CPU_WORDS) with the
-        padding, for what a Transformer holds at once grows with them and with their length. In order where there are
-        no lengths."""
+        """Places in `rows`, at most `batch` at a time: like lengths together, in order where there are no lengths.
+
+        With the padding no more than MOST_WORDS, on a CPU CPU_WORDS: what a Transformer holds at once grows with them
+        and with their length.
+        """
         if self.lengths is None:
             yield from torch.arange(len(rows)).split(batch)
             return
