@@ -16,6 +16,7 @@ from tests.faults import small
 from tests.faults.injected import STUDY, Running, alive, differences, done_at, gone, has_checkpoint, litter
 from tests.here import Here
 
+from distillbias.studies.executor import Event
 from distillbias.studies.processes import Processes
 from distillbias.studies.runner import run_study
 from distillbias.studies.store import LOG, Store
@@ -219,3 +220,17 @@ def test_dead_processes_litter_is_swept_and_that_of_the_living_stays(tmp_path: P
     store.sweep()
     left = sorted(path.name for path in tmp_path.rglob(".*"))
     assert left == sorted([".notes.txt", *[f".weights.safetensors.{os.getpid()}"] * 2])
+
+
+def test_what_a_dead_worker_left_half_written_is_gone_at_the_end(reference: Store, tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    half = tmp_path / "signals" / f".signal.sha256.{dead.pid}"
+    store = Store(tmp_path)
+
+    def worker_dies(event: Event) -> None:
+        if event.kind == "done":
+            half.write_text("half")
+
+    assert run_study(STUDY, store, None, every=small.EVERY, watch=worker_dies, executor=Here(store)) == []
+    assert differences(store, reference) == [] and litter(tmp_path) == []

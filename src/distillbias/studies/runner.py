@@ -60,7 +60,9 @@ def run_study(
             return []
         todo[0].task.load(data)  # data that is missing or damaged is one clear line before anything starts
         place = Place(store.where, data, device, every=every)
-        return _train(todo, store, executor or Processes(place, min(workers, len(todo))), watch)
+        failures = _train(todo, store, executor or Processes(place, min(workers, len(todo))), watch)
+        store.remove_litter()  # of workers that died
+        return failures
 
 
 def check_workers(workers: int) -> None:

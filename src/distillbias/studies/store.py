@@ -158,7 +158,11 @@ class Store:
             return False
 
     def sweep(self) -> None:
-        """Remove what killed processes left half-written; only for the one command that trains here."""
+        """Make it tidy before anything trains; only for the one command that trains here."""
+        self.remove_litter()
+
+    def remove_litter(self) -> None:
+        """Remove what killed processes left half-written; while no worker trains, which may be on another machine."""
         for part in (*self.root.glob("*/.*.*"), *self.root.glob("runs/*/.*.*")):
             pid = part.name.rpartition(".")[2]
             if pid.isdigit() and not _alive(int(pid)):
