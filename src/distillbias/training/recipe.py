@@ -105,7 +105,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     parameters = list(model.parameters())
     if recipe.optimizer == "radam":
         return torch.optim.RAdam(parameters, lr=recipe.rate, eps=1e-8, foreach=True)
-    return Adam(parameters, lr=recipe.rate, eps=1e-8, fused=True)
+    return Adam(parameters, lr=recipe.rate, eps=1e-8)
 
 
 def weight_matrices(model: nn.Module) -> list[nn.Parameter]:
