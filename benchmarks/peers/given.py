@@ -18,8 +18,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from distillbias.models.lstm import at
 from distillbias.models.output import Factored, ModelConfig, fresh, give_stream
-from distillbias.models.transformer import Block
+from distillbias.models.transformer import Block, Trunk
 from distillbias.tasks.task import Spec
 
 Precision = Literal["float32", "bfloat16"]
@@ -41,8 +42,9 @@ class Watch:
 class Given:
     """The workload in `folder`, and how this arm is to train on it.
 
-    `order` "random" or "buckets"; `precision` "float32" or "bfloat16"; `tuned`: the library's own logging is off;
-    `gate`: no dropout, a small learning rate and small batches, so that losses can be compared; else as in the paper.
+    `order` "random" or "buckets"; `precision` "float32" or "bfloat16"; `tuned`: the library's own logging is off, and
+    padding is left out early; `gate`: no dropout, a small learning rate and small batches, so that losses can be
+    compared; else as in the paper.
     """
 
     def __init__(
@@ -62,10 +64,10 @@ class Given:
         return np.load(self.folder / f"{name}.npy")
 
     def student(self) -> "Answers":
-        return Answers(with_builtin_attention(self.model(self.work.student, "student")))
+        return Answers(as_usual(self.model(self.work.student, "student")), self.tuned)
 
     def teacher(self) -> "Answers":
-        return Answers(with_builtin_attention(self.model(self.work.teacher, "teacher").eval().requires_grad_(False)))
+        return Answers(as_usual(self.model(self.work.teacher, "teacher").eval().requires_grad_(False)), self.tuned)
 
     def model(self, config: ModelConfig, weights: str) -> nn.Module:
         """A model of this project with the exported weights."""
@@ -123,30 +125,45 @@ def collate(items: list[Item]) -> Item:
 class Answers(nn.Module):
     """A model of this project as other libraries want one: inputs -> logits [n, classes].
 
-    Of a language model n counts the words that follow another. Padding is left out before the product with the
-    vocabulary, and positions come flat: some losses soften over dimension 1, whatever that is.
+    Of a language model n counts the words that follow another; positions come flat: some losses soften over dimension
+    1, whatever that is. A `thrifty` one leaves padding out before the product with the vocabulary; else the model makes
+    the logits of all positions and those of padding are left out then, as published distillation of language models
+    does (`masked_select` in the distiller.py of Hugging Face's DistilBERT).
     """
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: nn.Module, thrifty: bool):
         super().__init__()
-        self.model = model
+        self.model, self.thrifty = model, thrifty
 
     def forward(self, inputs: Tensor) -> Tensor:
         logits = self.model(inputs).logits
         if not isinstance(logits, Factored):
             return logits
-        return logits.states[:, :-1][inputs[:, 1:] != 0] @ logits.matrix.to(logits.states.dtype).T
+        states, words = logits.states[:, :-1], logits.matrix.to(logits.states.dtype).T
+        follow = inputs[:, 1:] != 0
+        return states[follow] @ words if self.thrifty else (states @ words)[follow]
 
 
-def with_builtin_attention(model: nn.Module) -> nn.Module:
-    """Same weights, but attention as everybody computes it, by torch's built-in; ours is plain matrix products."""
+def as_usual(model: nn.Module) -> nn.Module:
+    """Same weights, but computed as everybody does: attention by torch's built-in, and every block for every word.
+
+    Ours is plain matrix products, and its last block is computed only for the word that a classifier reads.
+    """
     for module in model.modules():
         if isinstance(module, Block):
             module.attend = MethodType(_builtin_attention, module)  # type: ignore[method-assign]
+        if isinstance(module, Trunk):
+            module.forward = MethodType(_for_every_word, module)  # type: ignore[method-assign]
     return model
 
 
-def _builtin_attention(block: Block, x: Tensor, hidden: Tensor) -> Tensor:
+def _for_every_word(trunk: Trunk, words: Tensor, seen: Tensor, read: Tensor | None = None) -> Tensor:
+    states = Trunk.forward(trunk, words, seen)
+    return states if read is None else at(states, read)
+
+
+def _builtin_attention(block: Block, x: Tensor, hidden: Tensor, read: Tensor | None = None) -> Tensor:
+    assert read is None
     batch, time_, width = x.shape
     query, key, value = block.qkv(x).view(batch, time_, 3, block.heads, -1).permute(2, 0, 3, 1, 4)
     dropout = block.attention_dropout.rate if block.training else 0.0

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from tests.reference.lstm import lstm_layer
+from torch import Tensor, nn
 
 from distillbias.errors import InputError
-from distillbias.models.lstm import LSTMConfig, LSTMLayer
+from distillbias.models.lstm import LSTMConfig, LSTMLayer, at
 from distillbias.models.output import LockedDropout, give_stream, initialise, parameter_count
-from distillbias.models.transformer import TransformerConfig
+from distillbias.models.transformer import Block, TransformerConfig, Trunk, causal
 from distillbias.models.universal_transformer import UniversalTransformerConfig
 from distillbias.tasks.task import Spec
 
@@ -80,10 +81,40 @@ def test_readers_see_nothing_of_what_follows(name: str) -> None:
     model, words = built(name), torch.randint(4, 40, (1, 7), generator=stream(3))
     shorter = model(words[:, :4]).hidden["penultimate"]
     seen = []
-    trunk = model.trunk if hasattr(model, "trunk") else model.layers[-1]
-    trunk.register_forward_hook(lambda module, given, output: seen.append(output))
-    model(words)
+    if hasattr(model, "trunk"):
+        seen.append(model.trunk(words, causal(words)))
+    else:
+        model.layers[-1].register_forward_hook(lambda module, given, output: seen.append(output))
+        model(words)
     torch.testing.assert_close(seen[0][:, 3], shorter)
+
+
+class HalvesEverySecond(nn.Module):
+    """In the place of dropout of attention: shares that do not sum to 1, the same whatever the shape."""
+
+    def forward(self, shares: Tensor) -> Tensor:
+        return shares * (1 - 0.5 * (torch.arange(shares.shape[-1]) % 2)).to(shares.dtype)
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if "Transformer" in name])
+def test_one_word_of_the_last_block_is_as_all_of_them(name: str) -> None:
+    """A classifier's last block is computed for the word that is read; all words give the same, and its gradients."""
+    model = built(name).double()
+    for module in [*model.modules()]:
+        if isinstance(module, Block):
+            module.attention_dropout = HalvesEverySecond()
+    for parameter in model.parameters():  # biases start at 0
+        nn.init.normal_(parameter, std=0.3, generator=stream(9))
+    words = torch.randint(4, 40, (5, 7), generator=stream(10))
+    words[:2, 4:] = 0
+    found = []
+    for every in (False, True):
+        if every:
+            trunk = model.trunk
+            trunk.forward = lambda words, seen, read, trunk=trunk: at(Trunk.forward(trunk, words, seen), read)
+        logits = model(words).logits
+        found.append((logits.detach(), torch.autograd.grad(logits.square().sum(), [*model.parameters()])))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-9)
 
 
 def test_seen_padding_is_like_a_word() -> None:

@@ -31,8 +31,8 @@ class Arm:
 BASE = "plain"
 ARMS = {
     BASE: Arm("plain"),
-    "strong": Arm("strong", buckets=True),
-    "strong, bf16": Arm("strong", precision="bfloat16", buckets=True),
+    "strong": Arm("strong", tuned=True, buckets=True),
+    "strong, bf16": Arm("strong", precision="bfloat16", tuned=True, buckets=True),
     "torchdistill, as shipped": Arm("torchdistill", "torchdistill"),
     "torchdistill, tuned": Arm("torchdistill", "torchdistill", tuned=True, buckets=True),
     "transformers, as shipped": Arm("transformers", "transformers"),

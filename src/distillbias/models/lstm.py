@@ -49,7 +49,7 @@ class LSTM(nn.Module):
         x = self.embedding_dropout(self.embedding(words))
         for layer in self.layers:
             x = layer(x)
-        penultimate = at_last_word(x, words)
+        penultimate = at(x, last_word(words))
         return Output(self.head(self.output_dropout(penultimate)), {"penultimate": penultimate})
 
     def initialise(self, stream: torch.Generator) -> None:
@@ -144,9 +144,11 @@ def stack(inputs: int, width: int, layers: int, dropout: float) -> nn.ModuleList
     return nn.ModuleList(LSTMLayer(width if index else inputs, width, dropout) for index in range(layers))
 
 
-def at_last_word(
-    x: Float[Tensor, "batch time width"], words: Int[Tensor, "batch time"]
-) -> Float[Tensor, "batch width"]:
-    """The activation at each row's last word; rows end in 0s. A row needs at least one word."""
-    last = (words != 0).sum(1) - 1
-    return x[torch.arange(len(x), device=x.device), last]
+def last_word(words: Int[Tensor, "batch time"]) -> Int[Tensor, " batch"]:
+    """The place of each row's last word; rows end in 0s. A row needs at least one word."""
+    return (words != 0).sum(1) - 1
+
+
+def at(x: Float[Tensor, "batch time width"], places: Int[Tensor, " batch"]) -> Float[Tensor, "batch width"]:
+    """Of each row the activation at its place."""
+    return x[torch.arange(len(x), device=x.device), places]
