@@ -25,9 +25,23 @@ class Adam(torch.optim.Adam):
     """
 
     _kept: list[_Kept] | None
+    _rate: Tensor | None = None
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, eps: float = 1e-8):
         super().__init__(parameters, lr=lr, eps=eps, fused=True)
+
+    def hold_rate(self) -> None:
+        """From now on read the rate from memory: a recorded step would keep the number that it was recorded with."""
+        device = self.param_groups[0]["params"][0].device
+        precise = torch.float64 if device.type == "cpu" else torch.float32  # what its kernels read
+        self._rate = torch.zeros((), dtype=precise, device=device)
+
+    def set_rate(self, rate: float) -> None:
+        """For all parameters."""
+        for group in self.param_groups:
+            group["lr"] = rate
+        if self._rate is not None:
+            self._rate.fill_(rate)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         self._kept = None
@@ -52,7 +66,7 @@ class Adam(torch.optim.Adam):
                 squares,
                 [],
                 steps,
-                lr=group["lr"],
+                lr=group["lr"] if self._rate is None else self._rate,
                 beta1=group["betas"][0],
                 beta2=group["betas"][1],
                 weight_decay=group["weight_decay"],

@@ -7,9 +7,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from distillbias.training.adam import Adam
+from distillbias.training.graphs import Replays, Update, recorder
 from distillbias.training.objectives import Batch, Objective
 from distillbias.training.parallel import ALONE, Ranks
-from distillbias.training.recipe import Recipe, add_penalty_gradient, clip_each, make_optimizer, weight_matrices
+from distillbias.training.recipe import (
+    Recipe,
+    add_penalty_gradient,
+    clip_each,
+    make_optimizer,
+    set_rate,
+    weight_matrices,
+)
 
 
 class Step(NamedTuple):
@@ -32,18 +41,14 @@ def train(
     A training that goes on gives its `optimizer` and the steps that it has done, and the batches that follow them.
     Over several `ranks` each gives its own parts of the batches, and all of them take the same steps.
     Nothing here waits for the device: the caller reads losses when it wants to, checks that they are
-    finite, saves, logs and evaluates.
+    finite, saves, logs and evaluates. So on a GPU one process records its steps and replays them (`graphs.py`).
     """
     device = next(model.parameters()).device.type
     optimizer = optimizer or make_optimizer(model, recipe)
     parameters, matrices = list(model.parameters()), weight_matrices(model)
     l1, l2 = recipe.l1 * objective.penalty_scale, recipe.l2 * objective.penalty_scale
-    model.train()
-    for step, batch in enumerate(batches, start):
-        if not model.training:  # the caller has evaluated in between
-            model.train()
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.rate * recipe.schedule.factor(step, total)
+
+    def update(batch: Batch) -> Tensor:
         with torch.autocast(device, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
             output = model(batch.inputs)
         loss = objective.loss(output, batch).mean()
@@ -58,4 +63,15 @@ def train(
         if recipe.clip < inf:
             clip_each(parameters, recipe.clip)
         optimizer.step()
-        yield Step(step + 1, whole)
+        return whole
+
+    take: Update = update
+    if ranks.world == 1 and isinstance(optimizer, Adam) and (record := recorder(model)):
+        optimizer.hold_rate()
+        take = Replays(update, record)
+    model.train()
+    for step, batch in enumerate(batches, start):
+        if not model.training:  # the caller has evaluated in between
+            model.train()
+        set_rate(optimizer, recipe.rate * recipe.schedule.factor(step, total))
+        yield Step(step + 1, take(batch))

@@ -108,6 +108,15 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return Adam(parameters, lr=recipe.rate, eps=1e-8)
 
 
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """The learning rate of its next step."""
+    if isinstance(optimizer, Adam):
+        optimizer.set_rate(rate)
+        return
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
 def weight_matrices(model: nn.Module) -> list[nn.Parameter]:
     """The parameters that penalties apply to."""
     return [parameter for parameter in model.parameters() if parameter.ndim > 1]
