@@ -134,7 +134,7 @@ class Trunk(nn.Module):
         """`seen`, [batch or 1, 1, time or 1, time]: which words (last axis) each word looks at.
 
         `read`: the one place of each row whose state is returned, [batch, width]. The last block is computed for no
-        other word, which spares a classifier a seventh of its time; without it, for all, [batch, time, width].
+        other word, which spares a classifier most of one block; without it, for all, [batch, time, width].
         """
         x = self.dropout(self.embedding(words) + self.positions.weight[: words.shape[1]])
         hidden = torch.zeros_like(seen, dtype=x.dtype).masked_fill_(~seen, -1e4)
