@@ -36,6 +36,14 @@ def test_the_language_models_table_is_that_of_the_committed_result() -> None:
     assert "\n".join(rows) in README
 
 
+def test_the_speed_table_is_that_of_the_committed_measurements() -> None:
+    page = (ROOT / "results/benchmarks/peers.md").read_text()
+    overview = page.partition("\n## ")[0]  # the first table; then one for each workload
+    rows = [line for line in overview.splitlines() if line.startswith("|")]
+    assert len(rows) == 9  # names, rule, seven workloads
+    assert "\n".join(rows) in README
+
+
 def test_what_students_of_language_models_won_and_lost_is_in_their_packed_predictions() -> None:
     """On the sentences with one attractor; the least and the most over trials."""
     said: dict[str, dict[int, np.ndarray]] = defaultdict(dict)
