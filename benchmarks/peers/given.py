@@ -162,8 +162,7 @@ def _for_every_word(trunk: Trunk, words: Tensor, seen: Tensor, read: Tensor | No
     return states if read is None else at(states, read)
 
 
-def _builtin_attention(block: Block, x: Tensor, hidden: Tensor, read: Tensor | None = None) -> Tensor:
-    assert read is None
+def _builtin_attention(block: Block, x: Tensor, hidden: Tensor) -> Tensor:
     batch, time_, width = x.shape
     query, key, value = block.qkv(x).view(batch, time_, 3, block.heads, -1).permute(2, 0, 3, 1, 4)
     dropout = block.attention_dropout.rate if block.training else 0.0
