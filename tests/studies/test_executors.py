@@ -67,7 +67,7 @@ def test_large_blocks_are_kept_where_there_is_glibc(monkeypatch: pytest.MonkeyPa
 
 def test_on_a_gpu_the_largest_share_decides(machine) -> None:
     machine(16)
-    assert at_once([tiny.ALONE], "cuda") == 4
+    assert at_once([tiny.ALONE], "cuda") == 12
     assert at_once([tiny.ALONE, LANGUAGE], "cuda:1") == 2
     machine(3)
     assert at_once([tiny.ALONE], "cuda") == 3

@@ -92,7 +92,7 @@ def test_the_papers_numbers() -> None:  # F5.3, F4.3
         run = arms[arm][0]
         assert run.task == Vision("mnist", holdout=0)
         assert (run.recipe.epochs, run.recipe.batch, run.recipe.rate) == (400, 128, 1e-4)
-        assert (run.recipe.clip, run.recipe.precision) == (1.0, "float32")
+        assert (run.recipe.clip, run.recipe.precision) == (1.0, "bfloat16" if run.model.name == "CNN" else "float32")
         is_cnn = run.model.name == "CNN"
         assert run.model == (CNNConfig() if is_cnn else MLPConfig())
         assert (run.recipe.l1, run.recipe.l2) == ((0.0, 2e-9) if is_cnn else (1e-5, 1e-5))

@@ -1,4 +1,4 @@
-"""Our Adam is torch's, to the bit, whatever happens between two steps."""
+"""Our Adam is torch's, to the bit, whatever happens between two steps; our RAdam with held rate to the last digits."""
 
 import copy
 from functools import partial
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from distillbias.training.adam import Adam
+from distillbias.training.adam import Adam, Held, RAdam, rectified
 
 RATES = (1e-3, 5e-3, 0.0, 2e-2, 1e-3, 1e-4)
 
@@ -64,3 +64,45 @@ def test_a_group_that_comes_later_is_trained() -> None:
             step(model, optimizer, 1e-2, number, None)
     for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("hold_before", [0, 3, 9])
+@pytest.mark.parametrize("reload_before", [None, 1, 7])
+def test_radam_with_a_held_rate_takes_the_same_steps(hold_before: int, reload_before: int | None) -> None:
+    """20 steps: five without the adaptive rate, whose variance is infinite there, then with it."""
+    ours, theirs = (model.double() for model in models())
+    mine, torchs = (
+        make(model.parameters(), lr=1e-3, eps=1e-8) for make, model in zip(KINDS, (ours, theirs), strict=True)
+    )
+    for number in range(20):
+        if number == reload_before:
+            mine.load_state_dict(copy.deepcopy(mine.state_dict()))
+        if number == hold_before:
+            mine.hold_rate()
+        rate = RATES[number % len(RATES)]
+        for model, optimizer in ((ours, mine), (theirs, torchs)):
+            if isinstance(optimizer, Held):
+                optimizer.set_rate(rate)
+            optimizer.param_groups[0]["lr"] = rate
+            optimizer.zero_grad()
+            inputs = torch.randn(16, 7, generator=torch.Generator().manual_seed(number)).double()
+            model(inputs).square().mean().backward()
+            optimizer.step()
+        for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            assert torch.allclose(one, other, rtol=1e-6, atol=0)
+    assert mine.state_dict()["state"][0]["step"] == torchs.state_dict()["state"][0]["step"] == 20
+
+
+KINDS = (RAdam, torch.optim.RAdam)
+
+
+def test_radam_as_its_paper_has_it() -> None:
+    """Liu et al. 2020, algorithm 2, worked by hand at betas .5 and .5: its rho is at most 3, so it never adapts."""
+    assert rectified(1, 0.3, 0.5, 0.5) == (0.0, pytest.approx(0.6))
+    # betas .9, .999, step 6: rho = 1999 - 12 * .999^6 / (1 - .999^6) = 5.994, r = .0258
+    adaptive, plain = rectified(6, 1.0, 0.9, 0.999)
+    power = 0.999**6
+    rho = 1999 - 12 * power / (1 - power)
+    r = ((rho - 4) * (rho - 2) * 1999 / (1995 * 1997 * rho)) ** 0.5
+    assert plain == 0.0 and adaptive == pytest.approx(r * (1 - power) ** 0.5 / (1 - 0.9**6), rel=1e-9)
+    assert rectified(5, 1.0, 0.9, 0.999)[0] == 0.0

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from distillbias.models.cnn import Maxout
+from distillbias.models.cnn import Maxout, one_channel
 from distillbias.models.output import Dropout, Output, batch_norm
 from distillbias.tasks.task import Spec
 
@@ -116,7 +116,7 @@ class AblatedCNN(nn.Module):
         self.answer = nn.Linear(before if config.pooled else before * prod(size), spec.classes)
 
     def forward(self, images: Float[Tensor, "batch row col"]) -> Output:
-        x = images[:, None]
+        x = one_channel(images)
         hidden = {}
         for depth, stage in enumerate(self.stages):
             x = stage(x)

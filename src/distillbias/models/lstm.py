@@ -131,6 +131,8 @@ class LSTMLayer(nn.Module):
         if self.training and self.recurrent_dropout.rate:
             carried = carried * self.recurrent_dropout(carried.new_ones(1, width))
         weights = [self.weight_ih, carried, self.bias, self.no_bias]
+        if x.is_cuda:
+            weights = _in_one_block(weights)
         return torch.lstm(self.input_dropout(x), (start, start), weights, True, 1, 0.0, self.training, False, True)[0]
 
     def initialise_bias(self) -> None:
@@ -138,6 +140,12 @@ class LSTMLayer(nn.Module):
         width = self.weight_hh.shape[1]
         nn.init.zeros_(self.bias)
         nn.init.ones_(self.bias[width : 2 * width])
+
+
+def _in_one_block(tensors: list[Tensor]) -> list[Tensor]:
+    """As cuDNN wants its weights; it complains of others and copies them itself."""
+    block = torch.cat([tensor.flatten() for tensor in tensors]).split([tensor.numel() for tensor in tensors])
+    return [part.view_as(tensor) for part, tensor in zip(block, tensors, strict=True)]
 
 
 def stack(inputs: int, width: int, layers: int, dropout: float) -> nn.ModuleList:

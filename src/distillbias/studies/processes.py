@@ -4,6 +4,7 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -11,6 +12,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from distillbias.studies.executor import Event
+from distillbias.studies.mps import Service
 from distillbias.studies.run import Run
 from distillbias.studies.shared import new_name, remove
 from distillbias.studies.store import open_store
@@ -34,20 +36,30 @@ class Processes:
     """An `Executor` of worker processes.
 
     One thread a worker: two of them beat one with two threads on two cores, and since sums depend on the number of
-    threads in their last bits, a run's result does not depend on the number of workers.
+    threads in their last bits, a run's result does not depend on the number of workers. On a GPU they train at the
+    same time where NVIDIA's service for that can be had, else in turns.
     """
 
     def __init__(self, place: Place, workers: int, hang: float = HANG):
         self.place, self.slots, self.hang = replace(place, shared=new_name()), workers, hang
         os.environ |= {name: os.environ.get(name, value) for name, value in ALLOCATOR.items()}
         self.workers: list[_Worker] = []
+        self.sharing: Service | None = None
 
     def submit(self, run: Run) -> None:
         worker = next((each for each in self.workers if each.run is None), None)
         if worker is None:
+            self._share_the_gpu()
             worker = _Worker(self.place)
             self.workers.append(worker)
         worker.give(run)
+
+    def _share_the_gpu(self) -> None:
+        if self.sharing is not None or self.slots == 1 or not self.place.device.startswith("cuda"):
+            return
+        self.sharing = Service()
+        if why := self.sharing.start():
+            print(f"the {self.slots} workers use the GPU in turns, which is slower: {why}", file=sys.stderr)
 
     def events(self, seconds: float) -> list[Event]:
         busy = [worker for worker in self.workers if worker.run]
@@ -67,6 +79,8 @@ class Processes:
         for worker in self.workers:
             worker.end()
         self.workers = []
+        if self.sharing is not None:
+            self.sharing.close()
         remove(open_store(self.place.store).root, self.place.shared)
 
 

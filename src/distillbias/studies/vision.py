@@ -42,12 +42,14 @@ class Setting:
 
 
 def paper() -> Setting:
-    """F5.3: 400 epochs; RAdam and slow exponential decay on labels; Adam and one half-cosine for students."""
+    """F5.3: 400 epochs; RAdam and slow exponential decay on labels; Adam and one half-cosine for students.
+
+    The CNN in bfloat16, in which a step takes four fifths of the time on an H200; the MLP gains nothing from it there.
+    """
     alone = Recipe(400, 128, 1e-4, ExponentialDecay(period=10_000, decay=0.96), optimizer="radam")
     taught = Recipe(400, 128, 1e-4, CosineRestarts(period=200_000, longer=5.0, lower=0.2))
-    return Setting(
-        Vision("mnist"), {"CNN": CNNConfig(), "MLP": MLPConfig()}, _penalised(alone, alone), _penalised(taught, taught)
-    )
+    labels, lessons = (_penalised(replace(each, precision="bfloat16"), each) for each in (alone, taught))
+    return Setting(Vision("mnist"), {"CNN": CNNConfig(), "MLP": MLPConfig()}, labels, lessons)
 
 
 def laptop() -> Setting:

@@ -1,12 +1,25 @@
-"""torch's fused Adam, without what it looks up anew at each step."""
+"""torch's Adam and RAdam, as steps that are replayed need them; Adam without what it looks up anew at each step."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 KEPT = ("exp_avg", "exp_avg_sq", "step")  # as torch names them
+
+
+@runtime_checkable
+class Held(Protocol):
+    """An optimiser whose step can be recorded: what changes from step to step it reads from memory."""
+
+    def hold_rate(self) -> None:
+        """From now on: a recorded step would keep the numbers that it was recorded with."""
+        ...
+
+    def set_rate(self, rate: float) -> None:
+        """The learning rate of the next step, of all parameters."""
+        ...
 
 
 class _Kept(NamedTuple):
@@ -31,13 +44,11 @@ class Adam(torch.optim.Adam):
         super().__init__(parameters, lr=lr, eps=eps, fused=True)
 
     def hold_rate(self) -> None:
-        """From now on read the rate from memory: a recorded step would keep the number that it was recorded with."""
         device = self.param_groups[0]["params"][0].device
         precise = torch.float64 if device.type == "cpu" else torch.float32  # what its kernels read
         self._rate = torch.zeros((), dtype=precise, device=device)
 
     def set_rate(self, rate: float) -> None:
-        """For all parameters."""
         for group in self.param_groups:
             group["lr"] = rate
         if self._rate is not None:
@@ -84,3 +95,75 @@ class Adam(torch.optim.Adam):
             _Kept(group, group["params"], *([self.state[one][name] for one in group["params"]] for name in KEPT))
             for group in self.param_groups
         ]
+
+
+class RAdam(torch.optim.RAdam):
+    """Once the rate is held, the same steps from two numbers that the host computes for each in double precision.
+
+    torch's own that can be recorded (`capturable`) computes them anew for each parameter, in float32 on the device, in
+    launches that take longer than the rest of a small model's step. Here `set_rate` comes before each step, and counts
+    it. `torch.optim.RAdam` has the equations: with m and v the means of gradients and of their squares, a step is
+    -m (adaptive / (sqrt(v) + eps) + plain).
+    """
+
+    _factors: Tensor | None = None  # adaptive, plain
+
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, eps: float = 1e-8):
+        super().__init__(parameters, lr=lr, eps=eps, foreach=True)
+
+    def hold_rate(self) -> None:
+        device = self._parameters()[0].device
+        self._factors = torch.zeros(2, dtype=torch.float64 if device.type == "cpu" else torch.float32, device=device)
+        for parameter in self._parameters():
+            if not self.state[parameter]:
+                zeros = [torch.zeros_like(parameter, memory_format=torch.preserve_format) for _ in range(2)]
+                self.state[parameter] = dict(zip(KEPT, [*zeros, torch.tensor(0.0)], strict=True))
+
+    def set_rate(self, rate: float) -> None:
+        for group in self.param_groups:
+            group["lr"] = rate
+        if self._factors is None:
+            return
+        steps = [self.state[parameter]["step"] for parameter in self._parameters()]  # on the CPU
+        for step in steps:
+            step += 1
+        adaptive, plain = rectified(int(steps[0]), rate, *self.param_groups[0]["betas"])
+        self._factors[0].fill_(adaptive)
+        self._factors[1].fill_(plain)
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [parameter for group in self.param_groups for parameter in group["params"]]
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        if self._factors is None:
+            return super().step(closure)
+        (first, second), eps = (self.param_groups[0][name] for name in ("betas", "eps"))
+        parameters: list[Tensor] = [*self._parameters()]
+        gradients: list[Tensor] = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        means, squares = ([self.state[parameter][name] for parameter in parameters] for name in KEPT[:2])
+        adaptive, plain = self._factors.unbind()
+        torch._foreach_lerp_(means, gradients, 1 - first)
+        torch._foreach_mul_(squares, second)
+        torch._foreach_addcmul_(squares, gradients, gradients, 1 - second)
+        scales = torch._foreach_sqrt(squares)
+        torch._foreach_add_(scales, eps)
+        torch._foreach_div_(scales, adaptive)
+        torch._foreach_reciprocal_(scales)
+        torch._foreach_add_(scales, plain, alpha=1)  # without alpha torch reads the tensor as a number
+        torch._foreach_addcmul_(parameters, means, scales, -1)
+        return None
+
+
+def rectified(step: int, rate: float, first: float, second: float) -> tuple[float, float]:
+    """The (adaptive, plain) step sizes of RAdam at `step`, from 1, with betas `first` and `second`; one of them is 0.
+
+    Liu et al. 2020, algorithm 2: adaptive once the variance of the adaptive rate is finite, rho > 5.
+    """
+    size = rate / (1 - first**step)
+    longest = 2 / (1 - second) - 1
+    rho = longest - 2 * step * second**step / (1 - second**step)
+    if rho <= 5:
+        return 0.0, size
+    rectification = ((rho - 4) * (rho - 2) * longest / ((longest - 4) * (longest - 2) * rho)) ** 0.5
+    return size * rectification * (1 - second**step) ** 0.5, 0.0

@@ -31,11 +31,16 @@ def recorder(model: nn.Module) -> Record | None:
     pool = torch.cuda.graph_pool_handle()  # one for all: of two graphs never both are under way
 
     def record(step: Replay) -> Replay:
-        graph = torch.cuda.CUDAGraph()
+        graph, states = torch.cuda.CUDAGraph(), {stream: stream.get_state() for stream in streams}
         for stream in streams:
             graph.register_generator_state(stream)
-        with torch.cuda.graph(graph, pool=pool):
-            loss = step()
+        try:
+            with torch.cuda.graph(graph, pool=pool):
+                loss = step()
+        except RuntimeError:
+            for stream, state in states.items():  # each believes that it is still being recorded
+                stream.graphsafe_set_state(_generator(stream.device, state))
+            raise
 
         def replay() -> Tensor:
             graph.replay()
@@ -44,6 +49,12 @@ def recorder(model: nn.Module) -> Record | None:
         return replay
 
     return record
+
+
+def _generator(device: torch.device, state: Tensor) -> torch.Generator:
+    generator = torch.Generator(device)
+    generator.set_state(state)
+    return generator
 
 
 class Replays:
@@ -72,8 +83,15 @@ class Replays:
             self.kept[shape] = held, self.record(lambda: self.update(held))
         except RuntimeError as error:
             self.failed = True
-            print(f"steps cannot be recorded, each is launched anew: {str(error).strip().partition(chr(10))[0]}")
+            print(f"steps cannot be recorded, each is launched anew: {_first_line(error)}")
         return not self.failed
+
+
+def _first_line(error: BaseException) -> str:
+    """Of what went wrong first: the end of a recording that failed complains of that, too."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return str(error).strip().partition("\n")[0]
 
 
 def contents(batch: Batch) -> list[Tensor]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from distillbias.training.adam import Adam
+from distillbias.training.adam import Held
 from distillbias.training.graphs import Replays, Update, recorder
 from distillbias.training.objectives import Batch, Objective
 from distillbias.training.parallel import ALONE, Ranks
@@ -66,7 +66,7 @@ def train(
         return whole
 
     take: Update = update
-    if ranks.world == 1 and isinstance(optimizer, Adam) and (record := recorder(model)):
+    if ranks.world == 1 and isinstance(optimizer, Held) and (record := recorder(model)):
         optimizer.hold_rate()
         take = Replays(update, record)
     model.train()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from distillbias.errors import InputError
-from distillbias.training.adam import Adam
+from distillbias.training.adam import Adam, Held, RAdam
 
 
 @runtime_checkable
@@ -103,14 +103,13 @@ class Recipe:
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Adam or RAdam with betas .9, .999 and epsilon 1e-8 (F5)."""
     parameters = list(model.parameters())
-    if recipe.optimizer == "radam":
-        return torch.optim.RAdam(parameters, lr=recipe.rate, eps=1e-8, foreach=True)
-    return Adam(parameters, lr=recipe.rate, eps=1e-8)
+    make = RAdam if recipe.optimizer == "radam" else Adam
+    return make(parameters, lr=recipe.rate, eps=1e-8)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """The learning rate of its next step."""
-    if isinstance(optimizer, Adam):
+    if isinstance(optimizer, Held):
         optimizer.set_rate(rate)
         return
     for group in optimizer.param_groups:
