@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import environments
-from benchmarks.peers.arms import ARMS, BASE, QUICK
+from benchmarks.peers.arms import ARMS, BASE, QUICK, USUAL
 from benchmarks.peers.export import export
 from benchmarks.peers.measure import gated, timed
 from benchmarks.peers.table import BUSY, table, write_tables
@@ -19,6 +19,7 @@ from benchmarks.peers.workloads import GATED, WORKLOADS
 
 from distillbias.errors import InputError
 from distillbias.studies.provenance import provenance
+from distillbias.studies.runner import check_device
 
 CORES = 2
 PATIENCE = 180  # seconds that a load average above BUSY is waited for
@@ -43,6 +44,7 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--workloads", help=f"some of {','.join(WORKLOADS)} (default: all; with --quick V)")
     parser.add_argument("--arms", help='some of "' + '";"'.join(ARMS) + '", parted by ";" (default: all)')
     parser.add_argument("--repeats", type=int, help="of the timed steps of each arm (default: 5; with --quick 2)")
+    parser.add_argument("--device", choices=sorted(USUAL), default="cpu", help="two cores, or one GPU (default: cpu)")
     parser.add_argument("--quick", action="store_true", help="a minute: few steps, one workload, no peer is installed")
     parser.add_argument("--gate", action="store_true", help="compare losses only, time and keep nothing")
     return parser.parse_args(given)
@@ -51,15 +53,16 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
 def measure_all(asked: argparse.Namespace) -> bool:
     """Whether every arm passed the gate of every workload."""
     names = chosen(asked.workloads, ",", WORKLOADS, ["V"] if asked.quick else list(WORKLOADS), "workload")
-    arms = chosen(asked.arms, ";", ARMS, list(QUICK) if asked.quick else list(ARMS), "arm")
+    arms = chosen(asked.arms, ";", ARMS, list(QUICK) if asked.quick else USUAL[asked.device], "arm")
     arms = [BASE] + [arm for arm in arms if arm != BASE]
     if asked.repeats is not None and asked.repeats < 1:
         raise InputError(f"{asked.repeats} repeats; at least 1 is needed")
     if asked.out:
         asked.out.mkdir(parents=True, exist_ok=True)
     make_environments(arms, asked.envs)
-    if hasattr(os, "sched_setaffinity"):
+    if asked.device == "cpu" and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    check_device(asked.device)
     load = quiet_load()
     if load > BUSY:
         print(f"this machine is busy (load {load:.2f}): what is measured now is not to be trusted")
@@ -110,11 +113,12 @@ def measure(name: str, arms: list[str], folder: Path, asked: argparse.Namespace,
     repeats = 0 if asked.gate else asked.repeats or repeats
     facts = export(name, asked.data, folder, max(compared, warmup + steps))
     say = lambda line: print(f"{name} {line}", flush=True)  # noqa: E731
-    gate = gated(arms, folder, asked.envs, compared, say)
+    gate = gated(arms, folder, asked.envs, compared, say, asked.device)
     passed = [arm for arm in arms if gate[arm]["passed"]]
-    found = timed(passed, folder, asked.envs, warmup, steps, repeats, say)
-    known = provenance("cpu")
-    machine = {"processor": known["device"], "cores": CORES, "load_before": load, "load_after": os.getloadavg()[0]}
+    found = timed(passed, folder, asked.envs, warmup, steps, repeats, say, asked.device)
+    known = provenance(asked.device)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    machine = {"processor": known["device"], "cores": cores, "load_before": load, "load_after": os.getloadavg()[0]}
     machine |= {"date": time.strftime("%Y-%m-%d"), "commit": known["commit"], "python": known["python"]}
     protocol = {"gated": compared, "warmup": warmup, "steps": steps, "repeats": repeats}
     return {"facts": facts, "machine": machine, "protocol": protocol, "gate": gate, "repeats": found}

@@ -25,18 +25,35 @@ from distillbias.tasks.task import Spec
 
 Precision = Literal["float32", "bfloat16"]
 Item = tuple[Tensor, Tensor]  # (inputs, label), of one example or of a batch
+DEVICES = ("cpu", "cuda")
 
 
 @dataclass
 class Watch:
-    """Every arm calls it once a step, when the loss is there; what lies between two calls is one step."""
+    """Every arm calls it once a step, when the loss is there; what lies between two calls is one step.
 
-    times: list[float] = field(default_factory=list)
+    On a GPU that is when the GPU gets there: the program that calls may be many steps ahead.
+    """
+
+    clock: list[float] = field(default_factory=list)
+    events: list[torch.cuda.Event] = field(default_factory=list)
     losses: list[Tensor] = field(default_factory=list)
 
     def __call__(self, loss: Tensor) -> None:
-        self.times.append(time.perf_counter())
+        if loss.is_cuda:
+            self.events.append(torch.cuda.Event(enable_timing=True))
+            self.events[-1].record()
+        else:
+            self.clock.append(time.perf_counter())
         self.losses.append(loss.detach())
+
+    @property
+    def times(self) -> list[float]:
+        """In seconds, from whenever."""
+        if not self.events:
+            return self.clock
+        torch.cuda.synchronize()
+        return [self.events[0].elapsed_time(event) / 1e3 for event in self.events]
 
 
 class Given:
@@ -44,14 +61,22 @@ class Given:
 
     `order` "random" or "buckets"; `precision` "float32" or "bfloat16"; `tuned`: the library's own logging is off, and
     padding is left out early; `gate`: no dropout, a small learning rate and small batches, so that losses can be
-    compared; else as in the paper.
+    compared; else as in the paper. `device` "cpu" or "cuda".
     """
 
     def __init__(
-        self, folder: Path, steps: int, order: str, precision: Precision, tuned: bool, gate: bool, workers: int
+        self,
+        folder: Path,
+        steps: int,
+        order: str,
+        precision: Precision,
+        tuned: bool,
+        gate: bool,
+        workers: int,
+        device: str = "cpu",
     ):
         self.folder, self.steps, self.precision = folder, steps, precision
-        self.tuned, self.gate, self.workers = tuned, gate, workers
+        self.tuned, self.gate, self.workers, self.device = tuned, gate, workers, device
         self.facts: dict[str, Any] = json.loads((folder / "facts.json").read_text())
         self.work: Workload = WORKLOADS[self.facts["name"]]
         self.temperature = self.work.temperature
@@ -74,7 +99,8 @@ class Given:
         spec = Spec(tuple(self.facts["shape"]), self.facts["classes"], self.facts["vocabulary"])
         model = fresh(without_dropout(config) if self.gate else config, spec)
         model.load_state_dict(load_file(self.folder / f"{weights}.safetensors"))
-        give_stream(model, torch.Generator().manual_seed(0))
+        model.to(self.device)
+        give_stream(model, torch.Generator(self.device).manual_seed(0))
         return model
 
     def loader(self) -> DataLoader[Item]:
@@ -91,8 +117,9 @@ class Given:
         """Seconds of `evaluate`, which looks at the exported test examples once, by example. {} at the gate."""
         if self.gate:
             return {}
-        began = time.perf_counter()
-        evaluate()
+        for _ in range(1 + (self.device != "cpu")):  # what a GPU compiles and loads at the first time is no part of it
+            began = time.perf_counter()
+            evaluate()
         return {"evaluation": (time.perf_counter() - began) / len(self.test)}
 
 
@@ -174,6 +201,9 @@ Said = dict[str, Any]  # what an arm says beside losses and times: seconds an ex
 
 
 def peak_bytes() -> int:
+    """Of the process; of its tensors on the GPU where it has some."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -191,6 +221,7 @@ def main(train: Callable[[Given, Watch], Said | None], library: str = "torch") -
     parser.add_argument("--order", choices=("random", "buckets"), default="random")
     parser.add_argument("--precision", choices=get_args(Precision), default="float32")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--device", choices=DEVICES, default="cpu")
     parser.add_argument("--tuned", action="store_true")
     parser.add_argument("--gate", action="store_true")
     asked = vars(parser.parse_args())

@@ -23,13 +23,14 @@ class Broken(Exception):
     """An arm ended with an error; its last line."""
 
 
-def run_arm(arm: Arm, folder: Path, environments: Path, steps: int, gate: bool) -> Result:
+def run_arm(arm: Arm, folder: Path, environments: Path, steps: int, gate: bool, device: str = "cpu") -> Result:
     """One process of it: `steps` steps on the workload in `folder`. Raises Broken."""
     order = "buckets" if arm.buckets and not gate else "random"
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "result.json"
         command = [str(python_of(arm.environment, environments)), "-m", f"benchmarks.peers.arms.{arm.script}"]
         command += [str(folder.resolve()), "--out", str(out), "--steps", str(steps), "--order", order, *arm.options]
+        command += ["--device", device]
         done = subprocess.run(
             command + ["--gate"] * gate,
             env=_environment(arm),
@@ -52,13 +53,15 @@ def _environment(arm: Arm) -> dict[str, str]:
     return found | ALLOCATOR if arm.script == "ours" else found
 
 
-def gated(names: list[str], folder: Path, environments: Path, steps: int, say: Say) -> dict[str, Result]:
+def gated(
+    names: list[str], folder: Path, environments: Path, steps: int, say: Say, device: str = "cpu"
+) -> dict[str, Result]:
     """{arm: {"passed", "worst", "why"}}: losses of `steps` steps beside those of the plain loop."""
     expected: list[float] = []
     found: dict[str, Result] = {}
     for name in [BASE, *(name for name in names if name != BASE)]:
         try:
-            losses = run_arm(ARMS[name], folder, environments, steps, gate=True)["losses"]
+            losses = run_arm(ARMS[name], folder, environments, steps, gate=True, device=device)["losses"]
         except Broken as error:
             found[name] = {"passed": False, "worst": None, "why": f"it cannot run: {error}"}
         else:
@@ -69,14 +72,21 @@ def gated(names: list[str], folder: Path, environments: Path, steps: int, say: S
 
 
 def timed(
-    names: list[str], folder: Path, environments: Path, warmup: int, steps: int, repeats: int, say: Say
+    names: list[str],
+    folder: Path,
+    environments: Path,
+    warmup: int,
+    steps: int,
+    repeats: int,
+    say: Say,
+    device: str = "cpu",
 ) -> dict[str, list[Result]]:
     """{arm: its summary at each repeat}; all arms once, then all again."""
     found: dict[str, list[Result]] = {name: [] for name in names}
     for repeat in range(repeats):
         for name in names:
             try:
-                result = run_arm(ARMS[name], folder, environments, warmup + steps, gate=False)
+                result = run_arm(ARMS[name], folder, environments, warmup + steps, False, device)
             except Broken as error:
                 say(f"repeat {repeat + 1} {name}: it cannot run: {error}")
                 continue

@@ -8,7 +8,7 @@ class Arm:
     """`script` is a module of this folder; `environment` "" is the project's own, else one of `requirements/`.
 
     With `buckets` sentences of like length come together where the gate does not fix the order. `at_once` trials share
-    the two cores.
+    the two cores, or the GPU.
     """
 
     script: str
@@ -25,7 +25,7 @@ class Arm:
 
     @property
     def threads(self) -> int:
-        return 2 // self.at_once
+        return max(1, 2 // self.at_once)
 
 
 BASE = "plain"
@@ -45,6 +45,13 @@ ARMS = {
     "ours, bf16": Arm("ours", precision="bfloat16", buckets=True),
     "ours, two trials at once": Arm("ours", buckets=True, at_once=2),
     "ours, bf16, two trials at once": Arm("ours", precision="bfloat16", buckets=True, at_once=2),
+    "ours, four trials at once": Arm("ours", buckets=True, at_once=4),
+    "ours, bf16, four trials at once": Arm("ours", precision="bfloat16", buckets=True, at_once=4),
+}
+# What is measured if nobody says: as many trials at once as there are cores, or four on a GPU.
+USUAL = {
+    "cpu": [name for name, arm in ARMS.items() if arm.at_once <= 2],
+    "cuda": [name for name, arm in ARMS.items() if arm.at_once != 2],
 }
 QUICK = (BASE, "strong", "ours", "ours, bf16, two trials at once")
 PEERS = ("torchdistill", "transformers", "lightning")

@@ -41,7 +41,7 @@ def train(given: Given, watch: Watch) -> None:
     quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False}
     with tempfile.TemporaryDirectory() as folder:
         trainer = lightning.Trainer(
-            accelerator="cpu",
+            accelerator=given.device,
             max_steps=given.steps,
             max_epochs=1,
             precision="bf16-mixed" if given.precision == "bfloat16" else "32-true",

@@ -18,6 +18,7 @@ from distillbias.evaluation.perplexity import sentence_losses
 from distillbias.evaluation.predict import predict
 from distillbias.studies.files import write_whole
 from distillbias.studies.lessons import place
+from distillbias.studies.mps import Service
 from distillbias.tasks.agreement_lm import NextWordExamples
 from distillbias.tasks.task import Examples
 from distillbias.training.batching import ResidentData
@@ -32,10 +33,14 @@ together: Any = None  # where workers wait for each other before the first step
 def train(given: Given, watch: Watch) -> Said:
     if given.workers == 1:
         return train_one(given, watch)
-    context = multiprocessing.get_context("spawn")
+    context, sharing = multiprocessing.get_context("spawn"), Service()
     barrier = context.Barrier(given.workers)
+    why = sharing.start() if given.device == "cuda" else ""
+    if why:
+        raise RuntimeError(f"the workers would take turns on the GPU: {why}")
     with ProcessPoolExecutor(given.workers, context, wait_at, (barrier,)) as pool:
         found = list(pool.map(worker, [given] * given.workers))
+    sharing.close()
     return found[0] | {"workers": found}
 
 
@@ -50,8 +55,8 @@ def worker(given: Given) -> Said:
 
 
 def train_one(given: Given, watch: Watch) -> Said:
-    student = place(given.model(given.work.student, "student"), "cpu")
-    teacher = place(given.model(given.work.teacher, "teacher").eval(), "cpu")
+    student = place(given.model(given.work.student, "student"), given.device)
+    teacher = place(given.model(given.work.teacher, "teacher").eval(), given.device)
     train_set, test_set = (examples(given, part) for part in ("train", "test"))
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -59,8 +64,8 @@ def train_one(given: Given, watch: Watch) -> Said:
         cached = (time.perf_counter() - began) / len(train_set)
         constant, no_clip = ExponentialDecay(decay=1.0), inf
         recipe = Recipe(1, given.batch, given.rate, constant, clip=no_clip, precision=given.precision)
-        data = ResidentData(train_set)
-        batches = (data.rows(rows, signal) for rows in given.rows)
+        data = ResidentData(train_set, given.device)
+        batches = data.each(given.rows, signal)
         if together:
             together.wait()
         objective = from_teacher(given.temperature, 1.0, "tau2", True)

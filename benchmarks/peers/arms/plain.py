@@ -17,6 +17,7 @@ def train(given: Given, watch: Watch) -> Said:
     running = 0.0
     student.train()
     for inputs, _ in given.loader():
+        inputs = inputs.to(given.device)
         optimizer.zero_grad()
         with torch.no_grad():
             answers = teacher(inputs)
@@ -33,7 +34,7 @@ def evaluate(student: torch.nn.Module, given: Given) -> float:
     """Sum of the largest logits: what accuracy and perplexity cost, whatever the task."""
     student.eval()
     loader = torch.utils.data.DataLoader(given.test, batch_size=given.batch, collate_fn=collate)
-    return sum(student(inputs).max(1).values.sum().item() for inputs, _ in loader)
+    return sum(student(inputs.to(given.device)).max(1).values.sum().item() for inputs, _ in loader)
 
 
 if __name__ == "__main__":

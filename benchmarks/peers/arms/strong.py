@@ -14,14 +14,14 @@ from distillbias.models.output import Factored
 
 def train(given: Given, watch: Watch) -> Said:
     student = given.student().train()
-    inputs, lengths = resident(given.train.inputs)
+    inputs, lengths = resident(given.train.inputs, given.device)
     began = time.perf_counter()
     signal = Signal(given, inputs, lengths)
     cached = (time.perf_counter() - began) / len(inputs)
     optimizer = torch.optim.Adam(student.parameters(), lr=given.rate, fused=True)
     for rows in given.rows:
         batch = cut(inputs, lengths, rows)
-        with torch.autocast("cpu", torch.bfloat16, enabled=given.precision == "bfloat16"):
+        with torch.autocast(given.device, torch.bfloat16, enabled=given.precision == "bfloat16"):
             answers, logits = signal(rows, batch), student(batch)
         loss = distillation_loss(logits.float(), answers.float(), given.temperature)
         watch(loss)
@@ -31,10 +31,11 @@ def train(given: Given, watch: Watch) -> Said:
     return {"cache": cached} | given.timed_evaluation(lambda: evaluate(student, given))
 
 
-def resident(array: object) -> tuple[Tensor, Tensor | None]:
-    """All inputs as one tensor, and how many words each has."""
+def resident(array: object, device: str) -> tuple[Tensor, Tensor | None]:
+    """All inputs as one tensor on the device, and how many words each has."""
     inputs = torch.as_tensor(array)
-    return (inputs, None) if inputs.dtype == torch.uint8 else (inputs, (inputs != 0).sum(1))
+    lengths = None if inputs.dtype == torch.uint8 else (inputs != 0).sum(1)
+    return inputs.to(device), lengths
 
 
 def cut(inputs: Tensor, lengths: Tensor | None, rows: Tensor) -> Tensor:
@@ -70,7 +71,7 @@ class Signal:
 def evaluate(student: nn.Module, given: Given) -> float:
     """As `plain` does, from memory, sentences of like length together."""
     student.eval()
-    inputs, lengths = resident(given.test.inputs)
+    inputs, lengths = resident(given.test.inputs, given.device)
     order = torch.arange(len(inputs)) if lengths is None else lengths.argsort()
     return float(sum(student(cut(inputs, lengths, rows)).max(1).values.sum() for rows in order.split(given.batch)))
 

@@ -43,7 +43,7 @@ def configuration(given: Given) -> dict:
 
 def train(given: Given, watch: Watch) -> None:
     box = DistillationBox(
-        given.teacher(), given.student(), {}, configuration(given), torch.device("cpu"), None, False, 1.0
+        given.teacher(), given.student(), {}, configuration(given), torch.device(given.device), None, False, 1.0
     )
     box.train_data_loader = given.loader()
     metrics = MetricLogger(delimiter="  ")
@@ -52,7 +52,7 @@ def train(given: Given, watch: Watch) -> None:
     batches = box.train_data_loader if given.tuned else metrics.log_every(box.train_data_loader, 1000, "Epoch: [0]")
     for inputs, targets in batches:
         box.pre_forward_process()
-        loss = box.forward_process(inputs, targets, supp_dict=None)
+        loss = box.forward_process(inputs.to(given.device), targets.to(given.device), supp_dict=None)
         watch(loss)
         box.post_forward_process(loss=loss)
         if not given.tuned:

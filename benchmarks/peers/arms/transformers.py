@@ -48,7 +48,7 @@ def train(given: Given, watch: Watch) -> None:
             weight_decay=0.0,  # AdamW without decay is Adam
             max_grad_norm=0.0,  # no arm clips
             bf16=given.precision == "bfloat16",
-            use_cpu=True,
+            use_cpu=given.device == "cpu",
             remove_unused_columns=False,
             **quiet if given.tuned else {},
         )

@@ -80,7 +80,7 @@ def lesson(run: Run, store: Store, examples: Examples, device: str, ranks: Ranks
             path.unlink(missing_ok=True)  # damaged: the teacher says it again
         signal = cached_signal(teacher, examples, path, store.write_signal, change(run, examples))
     if taught.control is None and run.task.spec.classes != run.task.spec.vocabulary:
-        said = signal(torch.arange(len(examples)), torch.empty(0))
+        said = signal(torch.arange(len(examples), device=device), torch.empty(0))
         assert isinstance(said, torch.Tensor), "a classifier's signal has its logits"
         check_knows(said.cpu().numpy(), examples.labels, taught.teacher)
     return Lesson(objective, signal, who)

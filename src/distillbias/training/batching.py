@@ -73,14 +73,14 @@ class ResidentData:
             parts = rows.view(-1, batch) if self.lengths is None else self._bucketed(rows, batch, generator)
             parts = parts[skipped if epoch == first else 0 :]
             if ranks.world == 1:
-                yield from self._each(parts, signal)
+                yield from self.each(parts, signal)
                 continue
             for part in parts:
                 own = ranks.part(part)
                 share = int(self.counts[own].sum()) / int(self.counts[part].sum())
                 yield self.rows(own, signal)._replace(share=share)
 
-    def _each(self, parts: Int[Tensor, "batches batch"], signal: Signal | None) -> Iterator[Batch]:
+    def each(self, parts: Int[Tensor, "batches batch"], signal: Signal | None) -> Iterator[Batch]:
         """`rows` of one part after another."""
         if self.lengths is not None or self.inputs.device.type == "cpu":
             yield from (self.rows(part, signal) for part in parts)
