@@ -1,10 +1,12 @@
 """Sizes from the paper's fact sheet (F4.3), and a contract every model keeps."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
-from distillbias.models.cnn import CNNConfig, Maxout
+from distillbias.models.cnn import CNNConfig, Maxout, unbiased
 from distillbias.models.mlp import MLPConfig
 from distillbias.models.output import Dropout, Factored, give_stream, initialise, parameter_count
 from distillbias.models.registry import MODELS
@@ -133,3 +135,26 @@ def test_dropout_masks_are_independent_from_place_to_place() -> None:
 def test_dropout_without_a_stream_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="no random stream"):
         Dropout(0.5).train()(torch.ones(3))
+
+
+@pytest.mark.parametrize("momentum", [0.01, 0.0, None])
+def test_a_bias_before_batch_norm_has_no_influence(momentum: float | None) -> None:
+    """Written out, with biases that are not zero: the same answer, statistics and gradients; that of the bias is 0."""
+    torch.manual_seed(0)
+    convolution, plain = nn.Conv2d(2, 3, 3).double(), nn.BatchNorm2d(3, momentum=momentum).double()
+    assert convolution.bias is not None
+    nn.init.normal_(convolution.bias, std=5.0)
+    ours = copy.deepcopy(plain)
+    x, weights = torch.randn(4, 2, 6, 6).double(), torch.randn(4, 3, 4, 4).double()
+    found = []
+    for normalised in (lambda: plain(convolution(x)), lambda: unbiased(convolution, ours, x)):
+        for _ in range(3):
+            answer = normalised()
+        convolution.zero_grad()
+        (answer * weights).sum().backward()
+        found.append((answer, convolution.weight.grad.clone(), convolution.bias.grad.clone()))
+    (expected, weight, bias), (answer, our_weight, our_bias) = found
+    assert torch.allclose(answer, expected, atol=1e-12) and torch.allclose(our_weight, weight, atol=1e-11)
+    assert bias.abs().max() < 1e-10 and our_bias.abs().max() == 0
+    assert torch.allclose(ours.running_mean, plain.running_mean, atol=1e-12)
+    assert torch.allclose(ours.running_var, plain.running_var, atol=1e-12)
