@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from distillbias.training.adam import Adam, Held, RAdam, rectified
+from distillbias.training.adam import Adam, RAdam, rectified
 
 RATES = (1e-3, 5e-3, 0.0, 2e-2, 1e-3, 1e-4)
 
@@ -81,7 +81,7 @@ def test_radam_with_a_held_rate_takes_the_same_steps(hold_before: int, reload_be
             mine.hold_rate()
         rate = RATES[number % len(RATES)]
         for model, optimizer in ((ours, mine), (theirs, torchs)):
-            if isinstance(optimizer, Held):
+            if isinstance(optimizer, RAdam):
                 optimizer.set_rate(rate)
             optimizer.param_groups[0]["lr"] = rate
             optimizer.zero_grad()

@@ -1,25 +1,12 @@
 """torch's Adam and RAdam, as steps that are replayed need them; Adam without what it looks up anew at each step."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 KEPT = ("exp_avg", "exp_avg_sq", "step")  # as torch names them
-
-
-@runtime_checkable
-class Held(Protocol):
-    """An optimiser whose step can be recorded: what changes from step to step it reads from memory."""
-
-    def hold_rate(self) -> None:
-        """From now on: a recorded step would keep the numbers that it was recorded with."""
-        ...
-
-    def set_rate(self, rate: float) -> None:
-        """The learning rate of the next step, of all parameters."""
-        ...
 
 
 class _Kept(NamedTuple):
@@ -44,11 +31,13 @@ class Adam(torch.optim.Adam):
         super().__init__(parameters, lr=lr, eps=eps, fused=True)
 
     def hold_rate(self) -> None:
+        """From now on read the rate from memory: a recorded step would keep the number that it was recorded with."""
         device = self.param_groups[0]["params"][0].device
         precise = torch.float64 if device.type == "cpu" else torch.float32  # what its kernels read
         self._rate = torch.zeros((), dtype=precise, device=device)
 
     def set_rate(self, rate: float) -> None:
+        """For all parameters, from the next step on."""
         for group in self.param_groups:
             group["lr"] = rate
         if self._rate is not None:
@@ -98,12 +87,11 @@ class Adam(torch.optim.Adam):
 
 
 class RAdam(torch.optim.RAdam):
-    """Once the rate is held, the same steps from two numbers that the host computes for each in double precision.
+    """The same steps; once the rate is held, from two numbers in memory that the host computes in double precision.
 
-    torch's own that can be recorded (`capturable`) computes them anew for each parameter, in float32 on the device, in
-    launches that take longer than the rest of a small model's step. Here `set_rate` comes before each step, and counts
-    it. `torch.optim.RAdam` has the equations: with m and v the means of gradients and of their squares, a step is
-    -m (adaptive / (sqrt(v) + eps) + plain).
+    torch's own that can be recorded (`capturable`) computes them for each parameter anew, in float32, in launches that
+    take longer than the rest of a small model's step. With m and v the means of gradients and of their squares a step is
+    -m (adaptive / (sqrt(v) + eps) + plain). Then `set_rate` must come before each step: it counts them.
     """
 
     _factors: Tensor | None = None  # adaptive, plain
@@ -153,6 +141,9 @@ class RAdam(torch.optim.RAdam):
         torch._foreach_add_(scales, plain, alpha=1)  # without alpha torch reads the tensor as a number
         torch._foreach_addcmul_(parameters, means, scales, -1)
         return None
+
+
+Held = Adam | RAdam  # optimisers whose steps can be recorded
 
 
 def rectified(step: int, rate: float, first: float, second: float) -> tuple[float, float]:
