@@ -90,8 +90,8 @@ class RAdam(torch.optim.RAdam):
     """The same steps; once the rate is held, from two numbers in memory that the host computes in double precision.
 
     torch's own that can be recorded (`capturable`) computes them for each parameter anew, in float32, in launches that
-    take longer than the rest of a small model's step. With m and v the means of gradients and of their squares a step is
-    -m (adaptive / (sqrt(v) + eps) + plain). Then `set_rate` must come before each step: it counts them.
+    take longer than the rest of a small model's step. With m and v the means of gradients and of their squares, a step
+    is -m (adaptive / (sqrt(v) + eps) + plain). Then `set_rate` must come before each step: it counts them.
     """
 
     _factors: Tensor | None = None  # adaptive, plain
