@@ -99,9 +99,11 @@ def measure(case: Case, data: Path | None, device: str, seconds: float) -> dict[
         return {"title": case.title, "rates": {}, "why": why}
     barrier = context.Barrier(len(case.models))
     jobs = [(model, number, case.recorded, data, device, seconds) for number, model in enumerate(case.models)]
-    with ProcessPoolExecutor(len(jobs), context, wait_at, (barrier,)) as pool:
-        found = list(pool.map(steps_a_second, *zip(*jobs, strict=True)))
-    sharing.close()
+    try:
+        with ProcessPoolExecutor(len(jobs), context, wait_at, (barrier,)) as pool:
+            found = list(pool.map(steps_a_second, *zip(*jobs, strict=True)))
+    finally:
+        sharing.close()
     rates = {model: sum(rate for name, rate in found if name == model) for model in dict.fromkeys(case.models)}
     print(f"{case.title}: {told(rates)}", flush=True)
     return {"title": case.title, "rates": rates}

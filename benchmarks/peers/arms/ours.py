@@ -38,9 +38,11 @@ def train(given: Given, watch: Watch) -> Said:
     why = sharing.start() if given.device == "cuda" else ""
     if why:
         raise RuntimeError(f"the workers would take turns on the GPU: {why}")
-    with ProcessPoolExecutor(given.workers, context, wait_at, (barrier,)) as pool:
-        found = list(pool.map(worker, [given] * given.workers))
-    sharing.close()
+    try:
+        with ProcessPoolExecutor(given.workers, context, wait_at, (barrier,)) as pool:
+            found = list(pool.map(worker, [given] * given.workers))
+    finally:
+        sharing.close()
     return found[0] | {"workers": found}
 
 
