@@ -299,7 +299,7 @@ def test_a_run_that_fits_nowhere_is_one_line(connected: Nodes, tmp_path: Path, m
         run_study(STUDY, Store(tmp_path), None, executor=executor)
     monkeypatch.undo()
     executor = RayCluster(replace(place(tmp_path), device="cuda"), STUDY.runs, connected.address)
-    with pytest.raises(InputError, match=r"needs 1 CPUs and 0.25 GPUs"):
+    with pytest.raises(InputError, match=r"needs 1 CPUs and 0.083 GPUs"):
         run_study(STUDY, Store(tmp_path), None, executor=executor)
     assert not (tmp_path / "runs" / STUDY.runs[0].name).exists()
 
@@ -332,7 +332,7 @@ def test_without_ray_one_line_says_how_to_get_it(tmp_path: Path, monkeypatch) ->
 def test_shares_are_declared_per_model_and_are_no_part_of_names(tmp_path: Path, monkeypatch) -> None:
     run, here = STUDY.runs[0], place(tmp_path)
     name = run.name
-    assert shares(run, here) == (1.0, 0.0) and shares(run, replace(here, device="cuda")) == (1.0, 0.25)
+    assert shares(run, here) == (1.0, 0.0) and shares(run, replace(here, device="cuda")) == (1.0, 1 / 12)
     monkeypatch.setattr(MLPConfig, "shares", Shares(0.5, 1.0), raising=False)
     assert shares(run, replace(here, device="cuda", threads=2)) == (1.0, 1.0)
     assert replace(run).name == name

@@ -142,7 +142,7 @@ class RayCluster:
         have = [f"{node['Resources'].get('CPU', 0):g} and {node['Resources'].get('GPU', 0):g}" for node in nodes]
         return (
             f"no node of the Ray cluster at {self.address} has room for {run.label}, which needs {need.cpus:g} CPUs "
-            f"and {need.gpus:g} GPUs; the nodes have {', '.join(have) or 'all gone'}"
+            f"and {need.gpus:.2g} GPUs; the nodes have {', '.join(have) or 'all gone'}"
         )
 
     def _heard(self, beat: Beat) -> tuple[Event, ...]:
