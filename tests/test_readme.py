@@ -22,6 +22,13 @@ def test_the_headline_table_is_that_of_the_committed_result() -> None:
     assert "\n".join(rows) in README
 
 
+def test_the_table_of_the_papers_length_is_of_the_committed_result() -> None:
+    committed = (ROOT / "results/vision-paper/tables/factors.md").read_text().splitlines()
+    shown = README.partition("### At the paper's length")[2].partition("\n![")[0].splitlines()
+    rows = [line for line in shown if line.startswith("|")]
+    assert len(rows) >= 7 and set(rows) <= set(committed)  # names, rule, the MLP, two students of two teachers
+
+
 def test_the_agreement_table_is_that_of_the_committed_result() -> None:
     committed = (ROOT / "results/agreement-laptop/tables/a-matrix.md").read_text()
     rows = [line for line in committed.splitlines() if line.startswith("|")]
