@@ -1,7 +1,7 @@
 """Processes that share a GPU at the same time rather than in turns: NVIDIA's Multi-Process Service.
 
-Small models leave most of a GPU idle, and processes that take turns do not fill it: README and `docs/machines.md` have
-the figures. The service is started for one command, in a folder of its own, needs no rights, and changes no setting of
+Small models leave most of a GPU idle, and processes that take turns do not fill it: `docs/machines.md` has the figures.
+The service is started for one command, in a folder of its own, needs no rights, and changes no setting of
 the card. If one is there already (`CUDA_MPS_PIPE_DIRECTORY` names it), that is used.
 """
 
