@@ -48,19 +48,23 @@ def main() -> None:
     print(f"{known['device']}, one thread, torch {known['torch']}, commit {known['commit']}, ms: ours, torch's")
     draws = torch.empty(DRAWS // 4, dtype=torch.int64).random_().view(torch.int16)
     for dtype in (torch.bfloat16, torch.float32):
-        wide = torch.randn(1_408, 1_024).to(dtype).requires_grad_()
-        scores = torch.randn(1_024, 11, 11).to(dtype).requires_grad_()
         pairs = {
-            "GELU of 1,408 x 1,024": (both_ways(gelu, wide), both_ways(lambda x: F.gelu(x, approximate="tanh"), wide)),
-            "softmax of 1,024 x 11 x 11": (both_ways(softmax, scores), both_ways(lambda x: x.softmax(-1), scores)),
             f"mask of {DRAWS:,} draws": (
                 lambda dtype=dtype: straight(draws, dtype),
                 lambda dtype=dtype: (draws >= 0).to(dtype),
             ),
         }
+        for rows in (1_408, 4_096):
+            wide = torch.randn(rows, 1_024).to(dtype).requires_grad_()
+            theirs = both_ways(lambda x: F.gelu(x, approximate="tanh"), wide)
+            pairs[f"GELU of {rows:,} x 1,024"] = both_ways(gelu, wide), theirs
+        for words in (11, 24, 32, 47):
+            scores = torch.randn(1_024, words, words).to(dtype).requires_grad_()
+            theirs = both_ways(lambda x: x.softmax(-1), scores)
+            pairs[f"softmax of 1,024 x {words} x {words}"] = both_ways(softmax, scores), theirs
         for name, calls in pairs.items():
-            own, theirs = milliseconds(*calls)
-            print(f"{name}, {str(dtype).removeprefix('torch.')}: {own:.2f} {theirs:.2f}")
+            own, other = milliseconds(*calls)
+            print(f"{name}, {str(dtype).removeprefix('torch.')}: {own:.2f} {other:.2f}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from torch import Tensor
 
+from distillbias.models import nonlinear
 from distillbias.models.nonlinear import REGISTER, gelu, softmax
 
 LAST_BIT = {torch.float32: 2.0**-23, torch.bfloat16: 2.0**-8, torch.float64: 2.0**-52}
@@ -63,11 +64,22 @@ def test_softmax_of_rows_of_every_length(dtype: torch.dtype, keys: int, rows: in
     assert (value[..., keys // 2 + 1 :] == 0).all()
 
 
+@pytest.mark.parametrize("dtype", LAST_BIT)
+@pytest.mark.parametrize("piece", [64, 128, 256])  # whole registers, as PIECE is
+@pytest.mark.parametrize("keys", [20, 40])
+def test_in_pieces_the_bits_are_the_same(dtype: torch.dtype, piece: int, keys: int, monkeypatch) -> None:
+    x, upstream = drawn(8, keys).to(dtype), drawn(8, keys, seed=1).to(dtype)
+    whole = [both(function, x, upstream) for function in (gelu, softmax)]
+    monkeypatch.setattr(nonlinear, "PIECE", piece)
+    for function, expected in zip((gelu, softmax), whole, strict=True):
+        assert all(torch.equal(one, other) for one, other in zip(both(function, x, upstream), expected, strict=True))
+
+
 def test_of_rows_in_any_memory_order() -> None:
-    scores = drawn(3, 5, 7)
-    turned = scores.transpose(0, 2)
-    assert torch.equal(softmax(turned), softmax(turned.contiguous()))
-    assert torch.equal(gelu(turned), gelu(turned.contiguous()))
+    for scores in (drawn(3, 5, 7), drawn(20, 5, 7).bfloat16()):
+        turned = scores.transpose(0, 2)
+        assert torch.equal(softmax(turned), softmax(turned.contiguous()))
+        assert torch.equal(gelu(turned), gelu(turned.contiguous()))
 
 
 def test_gradients_are_those_of_finite_differences() -> None:

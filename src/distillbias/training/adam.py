@@ -16,6 +16,7 @@ class _Kept(NamedTuple):
     parameters: list[Tensor]
     means: list[Tensor]
     squares: list[Tensor]
+    counts: Tensor  # of steps; what `state` has of each parameter is a view of it
     steps: list[Tensor]
 
 
@@ -57,8 +58,8 @@ class Adam(torch.optim.Adam):
             loss = super().step(closure)
             self._kept = self._found() if self._all_have_gradients() else None
             return loss
-        for group, parameters, means, squares, steps in self._kept:
-            torch._foreach_add_(steps, 1)
+        for group, parameters, means, squares, counts, steps in self._kept:
+            counts.add_(1)
             torch._fused_adam_(
                 parameters,
                 [parameter.grad for parameter in parameters],  # type: ignore[misc]
@@ -76,14 +77,22 @@ class Adam(torch.optim.Adam):
             )
         return None
 
+    step.hooked = True  # type: ignore[attr-defined] # or torch wraps it, for hooks that nobody here has
+
     def _all_have_gradients(self) -> bool:
         return all(parameter.grad is not None for group in self.param_groups for parameter in group["params"])
 
     def _found(self) -> list[_Kept]:
-        return [
-            _Kept(group, group["params"], *([self.state[one][name] for one in group["params"]] for name in KEPT))
-            for group in self.param_groups
-        ]
+        return [self._found_in(group) for group in self.param_groups]
+
+    def _found_in(self, group: dict[str, Any]) -> _Kept:
+        states = [self.state[parameter] for parameter in group["params"]]
+        counts = torch.stack([state["step"] for state in states])
+        for state, step in zip(states, counts.unbind(), strict=True):
+            state["step"] = step
+        return _Kept(
+            group, group["params"], *([state[name] for state in states] for name in KEPT[:2]), counts, [*counts]
+        )
 
 
 class RAdam(torch.optim.RAdam):
