@@ -90,9 +90,8 @@ class Adam(torch.optim.Adam):
         counts = torch.stack([state["step"] for state in states])
         for state, step in zip(states, counts.unbind(), strict=True):
             state["step"] = step
-        return _Kept(
-            group, group["params"], *([state[name] for state in states] for name in KEPT[:2]), counts, [*counts]
-        )
+        means, squares = ([state[name] for state in states] for name in KEPT[:2])
+        return _Kept(group, group["params"], means, squares, counts, [*counts])
 
 
 class RAdam(torch.optim.RAdam):
