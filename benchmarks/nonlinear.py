@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from distillbias.models.nonlinear import gelu, softmax
+from distillbias.models.recurrence import lstm
 from distillbias.studies.processes import keep_large_blocks
 from distillbias.studies.provenance import provenance
 
@@ -28,6 +29,25 @@ def straight(draws: Tensor, dtype: torch.dtype) -> Tensor:
     mask = torch.empty(len(draws), dtype=dtype)
     torch.ge(draws, 0, out=mask)
     return mask
+
+
+def layers(width: int, rate: float, words: int, dtype: torch.dtype) -> tuple[Callable[[], object], ...]:
+    """A layer that spares itself what recurrent dropout empties, and torch's; weights are float32, as in training."""
+    x = torch.randn(128, words, width).to(dtype).requires_grad_()
+    weights = [(torch.randn(shape) / 16).requires_grad_() for shape in ((4 * width, width),) * 2 + ((4 * width,),)]
+    mask, nothing = (torch.rand(width) >= rate) / (1 - rate), torch.zeros(4 * width)
+
+    def theirs(x: Tensor) -> Tensor:
+        start = x.new_zeros(1, len(x), width)
+        carrying = [weights[0], weights[1] * mask, weights[2], nothing]
+        return torch.lstm(x, (start, start), carrying, True, 1, 0.0, True, False, True)[0]
+
+    def trained(function: Callable[[Tensor], Tensor]) -> object:
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            said = function(x)
+        return torch.autograd.grad(said, [x, *weights], torch.ones_like(said))
+
+    return lambda: trained(lambda x: lstm(x, *weights, mask)), lambda: trained(theirs)
 
 
 def milliseconds(*calls: Callable[[], object]) -> list[float]:
@@ -54,6 +74,8 @@ def main() -> None:
                 lambda dtype=dtype: (draws >= 0).to(dtype),
             ),
         }
+        for width, rate, words in ((256, 0.8, 9), (512, 0.5, 30)):
+            pairs[f"LSTM of {width}, {words} words, rate {rate}"] = layers(width, rate, words, dtype)
         for rows in (1_408, 4_096):
             wide = torch.randn(rows, 1_024).to(dtype).requires_grad_()
             theirs = both_ways(lambda x: F.gelu(x, approximate="tanh"), wide)

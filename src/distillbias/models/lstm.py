@@ -4,7 +4,8 @@ Classifier of the paper: two layers of 256, its answer read from the output at t
 Language model of the paper: two layers of 1024 or 512, each output asks for the next word (F4.1).
 Dropout is variational (Gal & Ghahramani 2016): one mask for a whole sentence, at the input of each layer, and one on
 the state that is carried on. The authors drew the second mask for each sentence; here one mask serves a batch,
-which is the same as masking columns of the recurrent weights and lets the fast built-in LSTM be used (T18).
+which is the same as masking columns of the recurrent weights: a GPU then takes the fast built-in LSTM, a CPU spares
+itself the masked columns (T18, `recurrence.py`).
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from distillbias.models.output import Dropout, LockedDropout, Output, Shares, tied_output
+from distillbias.models.recurrence import lstm
 from distillbias.tasks.task import Spec
 
 
@@ -126,13 +128,16 @@ class LSTMLayer(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch time inputs"]) -> Float[Tensor, "batch time width"]:
         width = self.weight_hh.shape[1]
-        start = x.new_zeros(1, len(x), width)
         carried = self.weight_hh
         if self.training and self.recurrent_dropout.rate:
-            carried = carried * self.recurrent_dropout(carried.new_ones(1, width))
+            mask = self.recurrent_dropout(carried.new_ones(1, width))
+            if x.device.type == "cpu":
+                return lstm(self.input_dropout(x), self.weight_ih, self.weight_hh, self.bias, mask[0])
+            carried = carried * mask
         weights = [self.weight_ih, carried, self.bias, self.no_bias]
         if x.is_cuda:
             weights = _in_one_block(weights)
+        start = x.new_zeros(1, len(x), width)
         return torch.lstm(self.input_dropout(x), (start, start), weights, True, 1, 0.0, self.training, False, True)[0]
 
     def initialise_bias(self) -> None:

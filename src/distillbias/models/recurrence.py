@@ -1,0 +1,90 @@
+"""One LSTM layer in training on a CPU, where recurrent dropout leaves only some units to be carried on.
+
+With one mask for a batch (T18), dropping a unit empties its column of the recurrent weights, and products with empty
+columns need not be computed: at the paper's rate of .8 that is two fifths of a layer's arithmetic.
+`benchmarks/nonlinear.py` measured, forward and backward, bf16, one thread of an AMD EPYC: nine words, width 256 and rate
+.8 in 18.4 ms beside 22.3 of torch's layer, thirty words, width 512 and rate .5 in 221 beside 273.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def lstm(
+    x: Float[Tensor, "batch time inputs"],
+    weight_ih: Float[Tensor, "gates inputs"],
+    weight_hh: Float[Tensor, "gates width"],
+    bias: Float[Tensor, " gates"],
+    mask: Float[Tensor, " width"],
+) -> Float[Tensor, "batch time width"]:
+    """What `torch.lstm` says from a state of zeros if its recurrent weights are weight_hh * mask, to rounding.
+
+    Gates in the order input, forget, cell, output. Under autocast gates are kept in its type, cells in float32.
+    """
+    kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    kept = mask.nonzero().squeeze(1)
+    carried = weight_hh.index_select(1, kept) * mask[kept]
+    return _Lstm.apply(x.to(kind), weight_ih.to(kind), carried.to(kind), bias.to(kind), kept)
+
+
+class _Lstm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight_ih: Tensor, carried: Tensor, bias: Tensor, kept: Tensor) -> Tensor:
+        """`carried`, [gates, kept]: the columns of the recurrent weights that are left."""
+        batch, time, inputs = x.shape
+        width = len(bias) // 4
+        steps = x.transpose(0, 1).reshape(time * batch, inputs)
+        gates = torch.addmm(bias, steps, weight_ih.t()).view(time, batch, 4 * width)
+        cells = torch.empty(time, batch, width, dtype=torch.promote_types(x.dtype, torch.float32))
+        said, squashed = x.new_empty(batch, time, width), x.new_empty(time, batch, width)
+        states = x.new_empty(time, batch, len(kept))
+        for t, (gate, cell) in enumerate(zip(gates, cells, strict=True)):
+            if t:
+                torch.addmm(gate, states[t - 1], carried.t(), out=gate)
+            gate[:, : 2 * width].sigmoid_()
+            gate[:, 2 * width : 3 * width].tanh_()
+            gate[:, 3 * width :].sigmoid_()
+            enter, forget, new, leave = gate.chunk(4, 1)
+            torch.mul(enter.to(cell.dtype), new, out=cell)
+            if t:
+                cell.addcmul_(forget.to(cell.dtype), cells[t - 1])
+            torch.tanh(cell.to(x.dtype), out=squashed[t])
+            state = leave * squashed[t]
+            said[:, t] = state
+            torch.index_select(state, 1, kept, out=states[t])
+        ctx.save_for_backward(steps, weight_ih, carried, kept, gates, cells, squashed, states)
+        return said
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
+        steps, weight_ih, carried, kept, gates, cells, squashed, states = ctx.saved_tensors
+        through_sigmoid = torch.ops.aten.sigmoid_backward.grad_input
+        through_tanh = torch.ops.aten.tanh_backward
+        slopes = torch.empty_like(gates)  # of the sums that the gates are made of
+        on_cell = torch.zeros_like(cells[0])
+        on_states = upstream.transpose(0, 1).clone(memory_format=torch.contiguous_format)
+        for t in reversed(range(len(gates))):
+            on_state = on_states[t]
+            if t + 1 < len(gates):
+                on_state.index_add_(1, kept, slopes[t + 1] @ carried)
+            enter, forget, new, leave = gates[t].chunk(4, 1)
+            to_enter, to_forget, to_new, to_leave = slopes[t].chunk(4, 1)
+            through_sigmoid(on_state * squashed[t], leave, grad_input=to_leave)
+            on_cell.add_(through_tanh(on_state * leave, squashed[t]))
+            narrow = on_cell.to(upstream.dtype)
+            through_sigmoid(narrow * new, enter, grad_input=to_enter)
+            through_tanh.grad_input(narrow * enter, new, grad_input=to_new)
+            if t:
+                through_sigmoid(narrow * cells[t - 1].to(upstream.dtype), forget, grad_input=to_forget)
+                on_cell.mul_(forget)
+            else:
+                to_forget.zero_()
+        flat = slopes.flatten(0, 1)
+        on_x = (flat @ weight_ih).view(*slopes.shape[:2], -1).transpose(0, 1)
+        on_carried = slopes[1:].flatten(0, 1).t() @ states[:-1].flatten(0, 1)
+        return on_x, flat.t() @ steps, on_carried, flat.sum(0), None

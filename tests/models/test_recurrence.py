@@ -1,0 +1,70 @@
+"""The layer that spares itself masked columns, beside torch's own with recurrent weights that are zero there."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from distillbias.models.recurrence import lstm
+
+WIDTH, INPUTS, BATCH = 12, 7, 5
+MASKS = {
+    "some": torch.tensor([0.0, 2.0, 0.0, 0.5] * 3),
+    "none": torch.zeros(WIDTH),
+    "all": torch.full((WIDTH,), 1.25),
+}
+
+
+def given(time: int, dtype: torch.dtype, batch: int = BATCH) -> list[Tensor]:
+    """x, weights, bias: each wants a gradient."""
+    stream = torch.Generator().manual_seed(time)
+    shapes = ((batch, time, INPUTS), (4 * WIDTH, INPUTS), (4 * WIDTH, WIDTH), (4 * WIDTH,))
+    return [torch.randn(shape, generator=stream, dtype=torch.float64).to(dtype).requires_grad_() for shape in shapes]
+
+
+def theirs(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, mask: Tensor) -> Tensor:
+    start = x.new_zeros(1, len(x), WIDTH)
+    weights = [weight_ih, weight_hh * mask.to(x.dtype), bias, torch.zeros_like(bias)]
+    return torch.lstm(x, (start, start), weights, True, 1, 0.0, True, False, True)[0]
+
+
+def both_ways(function, tensors: list[Tensor], mask: Tensor) -> list[Tensor]:
+    """What it says, and the gradient of each of `tensors` below an upstream one."""
+    said = function(*tensors, mask)
+    upstream = torch.randn(said.shape, generator=torch.Generator().manual_seed(9), dtype=torch.float64).to(said.dtype)
+    return [said.detach(), *torch.autograd.grad(said, tensors, upstream)]
+
+
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+@pytest.mark.parametrize("time", [1, 2, 6])
+@pytest.mark.parametrize(("dtype", "apart"), [(torch.float64, 1e-12), (torch.float32, 2e-5)])
+def test_it_says_what_torchs_layer_says(mask: Tensor, time: int, dtype: torch.dtype, apart: float) -> None:
+    tensors = given(time, dtype)
+    for one, other in zip(both_ways(lstm, tensors, mask), both_ways(theirs, tensors, mask), strict=True):
+        assert one.dtype == other.dtype and one.shape == other.shape
+        torch.testing.assert_close(one, other, rtol=apart, atol=apart)
+
+
+def test_of_one_row() -> None:
+    """Then time and rows lie in memory in either order: nothing may write to what the layer above hands down."""
+    tensors = given(4, torch.float64, batch=1)
+    said = lstm(*tensors, MASKS["some"])
+    upstream = torch.ones_like(said)
+    torch.autograd.grad(said, tensors, upstream)
+    assert torch.equal(upstream, torch.ones_like(said))
+
+
+def test_gradients_are_those_of_finite_differences() -> None:
+    tensors = given(3, torch.float64)
+    assert torch.autograd.gradcheck(lambda *each: lstm(*each, MASKS["some"]), tensors)
+
+
+def test_in_bf16_it_is_about_as_near_as_torchs() -> None:
+    """Both round to 8 bits at each step; torch's keeps the sums of its gates in float32 until they are squashed."""
+    exact = both_ways(theirs, given(8, torch.float64), MASKS["some"])
+    errors = []
+    for function in (lstm, theirs):
+        with torch.autocast("cpu", torch.bfloat16):
+            found = both_ways(function, given(8, torch.float32), MASKS["some"])
+        errors.append([float((one - right).norm() / right.norm()) for one, right in zip(found, exact, strict=True)])
+    for ours, torchs in zip(*errors, strict=True):
+        assert ours < 2 * torchs and ours < 0.02
