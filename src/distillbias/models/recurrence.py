@@ -1,9 +1,9 @@
 """One LSTM layer in training on a CPU, where recurrent dropout leaves only some units to be carried on.
 
 With one mask for a batch (T18), dropping a unit empties its column of the recurrent weights, and products with empty
-columns need not be computed: at the paper's rate of .8 that is two fifths of a layer's arithmetic.
-`benchmarks/nonlinear.py` measured, forward and backward, bf16, one thread of an AMD EPYC: nine words, width 256 and rate
-.8 in 18.4 ms beside 22.3 of torch's layer, thirty words, width 512 and rate .5 in 221 beside 273.
+columns need not be computed: at the paper's rate of .8 that is two fifths of a layer's arithmetic. By
+`benchmarks/nonlinear.py`, forward and backward in bf16, one thread of an AMD EPYC: nine words at width 256 and rate .8
+in 18.4 ms, where torch's layer takes 22.3; thirty words at width 512 and rate .5 in 221, where it takes 273.
 """
 
 from typing import Any
