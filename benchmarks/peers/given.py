@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from distillbias.models.lstm import at
+from distillbias.models.lstm import LSTMLayer, at
 from distillbias.models.output import Factored, ModelConfig, fresh, give_stream
 from distillbias.models.transformer import Block, Trunk
 from distillbias.tasks.task import Spec
@@ -172,15 +172,18 @@ class Answers(nn.Module):
 
 
 def as_usual(model: nn.Module) -> nn.Module:
-    """Same weights, but computed as everybody does: attention by torch's built-in, and every block for every word.
+    """Same weights, but computed as everybody does: attention and LSTM by torch's built-in, every block for every word.
 
-    Ours is plain matrix products, and its last block is computed only for the word that a classifier reads.
+    Our attention is plain matrix products, our last block is computed only for the word that a classifier reads, our
+    LSTM leaves out what recurrent dropout has emptied.
     """
     for module in model.modules():
         if isinstance(module, Block):
             module.attend = MethodType(_builtin_attention, module)  # type: ignore[method-assign]
         if isinstance(module, Trunk):
             module.forward = MethodType(_for_every_word, module)  # type: ignore[method-assign]
+        if isinstance(module, LSTMLayer):
+            module.forward = MethodType(_builtin_lstm, module)  # type: ignore[method-assign]
     return model
 
 
@@ -195,6 +198,11 @@ def _builtin_attention(block: Block, x: Tensor, hidden: Tensor) -> Tensor:
     dropout = block.attention_dropout.rate if block.training else 0.0
     looked = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
     return looked.transpose(1, 2).reshape(batch, time_, width)
+
+
+def _builtin_lstm(layer: LSTMLayer, x: Tensor) -> Tensor:
+    mask = layer.recurrent_mask()
+    return layer.built_in(layer.input_dropout(x), mask)
 
 
 Said = dict[str, Any]  # what an arm says beside losses and times: seconds an example of "cache" and "evaluation"

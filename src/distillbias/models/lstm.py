@@ -127,18 +127,26 @@ class LSTMLayer(nn.Module):
         self.recurrent_dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "batch time inputs"]) -> Float[Tensor, "batch time width"]:
-        width = self.weight_hh.shape[1]
-        carried = self.weight_hh
-        if self.training and self.recurrent_dropout.rate:
-            mask = self.recurrent_dropout(carried.new_ones(1, width))
-            if x.device.type == "cpu":
-                return lstm(self.input_dropout(x), self.weight_ih, self.weight_hh, self.bias, mask[0])
-            carried = carried * mask
+        mask = self.recurrent_mask()
+        x = self.input_dropout(x)
+        if mask is None or x.device.type != "cpu":
+            return self.built_in(x, mask)
+        return lstm(x, self.weight_ih, self.weight_hh, self.bias, mask)
+
+    def recurrent_mask(self) -> Float[Tensor, " width"] | None:
+        """A new one, for a batch; None where nothing is dropped."""
+        if not self.training or not self.recurrent_dropout.rate:
+            return None
+        return self.recurrent_dropout(self.weight_hh.new_ones(1, self.weight_hh.shape[1]))[0]
+
+    def built_in(self, x: Float[Tensor, "batch time inputs"], mask: Tensor | None) -> Float[Tensor, "batch time width"]:
+        """By torch's layer."""
+        carried = self.weight_hh if mask is None else self.weight_hh * mask
         weights = [self.weight_ih, carried, self.bias, self.no_bias]
         if x.is_cuda:
             weights = _in_one_block(weights)
-        start = x.new_zeros(1, len(x), width)
-        return torch.lstm(self.input_dropout(x), (start, start), weights, True, 1, 0.0, self.training, False, True)[0]
+        start = x.new_zeros(1, len(x), carried.shape[1])
+        return torch.lstm(x, (start, start), weights, True, 1, 0.0, self.training, False, True)[0]
 
     def initialise_bias(self) -> None:
         """Zero, and 1 for the forget gate (Jozefowicz et al. 2015)."""
