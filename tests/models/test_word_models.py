@@ -143,9 +143,11 @@ def test_the_universal_transformer_has_one_block() -> None:
     assert parameter_count(one) == parameter_count(many)
 
 
+@pytest.mark.parametrize("threads", [1, 2])  # several take torch's own layer
 @pytest.mark.parametrize("rate", [0.0, 0.5])
-def test_the_layer_is_a_variational_lstm(rate: float) -> None:
+def test_the_layer_is_a_variational_lstm(rate: float, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against one gate and one word at a time, with the masks it drew."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     layer = LSTMLayer(5, 6, rate).train()
     for weights in (layer.weight_ih, layer.weight_hh, layer.bias):
         torch.nn.init.normal_(weights, generator=stream(4))

@@ -4,8 +4,8 @@ Classifier of the paper: two layers of 256, its answer read from the output at t
 Language model of the paper: two layers of 1024 or 512, each output asks for the next word (F4.1).
 Dropout is variational (Gal & Ghahramani 2016): one mask for a whole sentence, at the input of each layer, and one on
 the state that is carried on. The authors drew the second mask for each sentence; here one mask serves a batch,
-which is the same as masking columns of the recurrent weights: a GPU then takes the fast built-in LSTM, a CPU spares
-itself the masked columns (T18, `recurrence.py`).
+which is the same as masking columns of the recurrent weights: a GPU then takes the fast built-in LSTM, a CPU's thread
+spares itself the masked columns (T18, `recurrence.py`).
 """
 
 from dataclasses import dataclass
@@ -129,7 +129,8 @@ class LSTMLayer(nn.Module):
     def forward(self, x: Float[Tensor, "batch time inputs"]) -> Float[Tensor, "batch time width"]:
         mask = self.recurrent_mask()
         x = self.input_dropout(x)
-        if mask is None or x.device.type != "cpu":
+        # many small operations: of several threads each waits for the others at each of them
+        if mask is None or x.device.type != "cpu" or torch.get_num_threads() > 1:
             return self.built_in(x, mask)
         return lstm(x, self.weight_ih, self.weight_hh, self.bias, mask)
 
