@@ -56,6 +56,12 @@ CASES: dict[str, tuple[ModelConfig, Spec, Callable[[], Examples], ModelConfig | 
 }
 
 
+@pytest.fixture(autouse=True)
+def the_lstm_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch's own, which several threads take, too. A CPU's one thread takes one whose shapes are the masks' doing."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+
+
 class Tape(TorchDispatchMode):
     """The operators that ran, with the memory that they read and wrote."""
 
