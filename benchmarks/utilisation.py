@@ -104,7 +104,7 @@ def measure(names: list[str], data: Path | None, repeats: int) -> dict[str, Any]
             print(f"repeat {repeat + 1} limits: {told}", flush=True)
             for name, where in folders.items():
                 work, arm = WORKLOADS[name], ARMS[ARM]
-                result = run_arm(arm, where, Path(), work.warmup + work.steps, gate=False)
+                result = run_arm(arm, where, None, work.warmup, work.warmup + work.steps, gate=False)
                 seconds[name].append(summary(result, work.warmup, arm.at_once)["seconds"])
                 print(f"repeat {repeat + 1} {name}: {1e3 * seconds[name][-1]:.2f} ms a step and trial", flush=True)
     machine = {key: known[key] for key in ("device", "commit", "torch", "python")}

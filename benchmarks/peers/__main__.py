@@ -22,7 +22,7 @@ from distillbias.studies.provenance import provenance
 from distillbias.studies.runner import check_device
 
 CORES = 2
-PATIENCE = 180  # seconds that a load average above BUSY is waited for
+PATIENCE = 180  # seconds that a load average above BUSY a core is waited for
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -41,6 +41,11 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path, help="where data sets live (default: as for distillbias)")
     parser.add_argument("--envs", type=Path, default=Path("build/benchmarks"), help="the peers' environments")
+    parser.add_argument(
+        "--here",
+        action="store_true",
+        help="no such environments: the versions that this one has, which the table names",
+    )
     parser.add_argument("--workloads", help=f"some of {','.join(WORKLOADS)} (default: all; with --quick V)")
     parser.add_argument("--arms", help='some of "' + '";"'.join(ARMS) + '", parted by ";" (default: all)')
     parser.add_argument("--repeats", type=int, help="of the timed steps of each arm (default: 5; with --quick 2)")
@@ -59,12 +64,13 @@ def measure_all(asked: argparse.Namespace) -> bool:
         raise InputError(f"{asked.repeats} repeats; at least 1 is needed")
     if asked.out:
         asked.out.mkdir(parents=True, exist_ok=True)
-    make_environments(arms, asked.envs)
+    if not asked.here:
+        make_environments(arms, asked.envs)
     if asked.device == "cpu" and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     check_device(asked.device)
-    load = quiet_load()
-    if load > BUSY:
+    load = quiet_load() if asked.device == "cpu" else os.getloadavg()[0]  # a GPU's time is dear
+    if load > BUSY * cores():
         print(f"this machine is busy (load {load:.2f}): what is measured now is not to be trusted")
     passed = True
     for name in names:
@@ -83,9 +89,13 @@ def measure_all(asked: argparse.Namespace) -> bool:
 def quiet_load() -> float:
     """The load average, once what ran a moment ago no longer counts in it; after PATIENCE as it is."""
     began = time.monotonic()
-    while (load := os.getloadavg()[0]) > BUSY and time.monotonic() - began < PATIENCE:
+    while (load := os.getloadavg()[0]) > BUSY * cores() and time.monotonic() - began < PATIENCE:
         time.sleep(5)
     return load
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def chosen(text: str | None, between: str, known: dict[str, Any], default: list[str], what: str) -> list[str]:
@@ -109,16 +119,17 @@ def make_environments(arms: list[str], folder: Path) -> None:
 def measure(name: str, arms: list[str], folder: Path, asked: argparse.Namespace, load: float) -> dict[str, Any]:
     work = WORKLOADS[name]
     compared, repeats = (10, 2) if asked.quick else (GATED, 5)
-    warmup, steps = work.warmup, work.steps // 5 if asked.quick else work.steps
+    warmup, steps = work.protocol(asked.device)
+    steps = steps // 5 if asked.quick else steps
+    where = None if asked.here else asked.envs
     repeats = 0 if asked.gate else asked.repeats or repeats
     facts = export(name, asked.data, folder, max(compared, warmup + steps))
     say = lambda line: print(f"{name} {line}", flush=True)  # noqa: E731
-    gate = gated(arms, folder, asked.envs, compared, say, asked.device)
+    gate = gated(arms, folder, where, compared, say, asked.device)
     passed = [arm for arm in arms if gate[arm]["passed"]]
-    found = timed(passed, folder, asked.envs, warmup, steps, repeats, say, asked.device)
+    found = timed(passed, folder, where, warmup, steps, repeats, say, asked.device)
     known = provenance(asked.device)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    machine = {"processor": known["device"], "cores": cores, "load_before": load, "load_after": os.getloadavg()[0]}
+    machine = {"processor": known["device"], "cores": cores(), "load_before": load, "load_after": os.getloadavg()[0]}
     machine |= {"date": time.strftime("%Y-%m-%d"), "commit": known["commit"], "python": known["python"]}
     protocol = {"gated": compared, "warmup": warmup, "steps": steps, "repeats": repeats}
     return {"facts": facts, "machine": machine, "protocol": protocol, "gate": gate, "repeats": found}

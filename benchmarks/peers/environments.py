@@ -8,9 +8,9 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
 
-def python_of(name: str, folder: Path) -> Path:
-    """The interpreter of environment `name`; "" is the one that runs this."""
-    return Path(sys.executable) if not name else folder / name / "bin" / "python"
+def python_of(name: str, folder: Path | None) -> Path:
+    """The interpreter of environment `name`; "" is the one that runs this, and so is every one without a `folder`."""
+    return Path(sys.executable) if not name or folder is None else folder / name / "bin" / "python"
 
 
 def ready(name: str, folder: Path) -> bool:

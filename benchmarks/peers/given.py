@@ -61,7 +61,7 @@ class Given:
 
     `order` "random" or "buckets"; `precision` "float32" or "bfloat16"; `tuned`: the library's own logging is off, and
     padding is left out early; `gate`: no dropout, a small learning rate and small batches, so that losses can be
-    compared; else as in the paper. `device` "cpu" or "cuda".
+    compared; else as in the paper. `device` "cpu" or "cuda"; `warmup` of the `steps` are not timed.
     """
 
     def __init__(
@@ -74,8 +74,9 @@ class Given:
         gate: bool,
         workers: int,
         device: str = "cpu",
+        warmup: int = 0,
     ):
-        self.folder, self.steps, self.precision = folder, steps, precision
+        self.folder, self.warmup, self.steps, self.precision = folder, warmup, steps, precision
         self.tuned, self.gate, self.workers, self.device = tuned, gate, workers, device
         self.facts: dict[str, Any] = json.loads((folder / "facts.json").read_text())
         self.work: Workload = WORKLOADS[self.facts["name"]]
@@ -225,6 +226,7 @@ def main(train: Callable[[Given, Watch], Said | None], library: str = "torch") -
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--warmup", type=int, default=0)
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--order", choices=("random", "buckets"), default="random")
     parser.add_argument("--precision", choices=get_args(Precision), default="float32")

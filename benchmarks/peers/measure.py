@@ -5,6 +5,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -18,27 +19,36 @@ from distillbias.studies.processes import ALLOCATOR
 Say = Callable[[str], None]
 Result = dict[str, Any]
 
+PATIENCE = {"cpu": 3600, "cuda": 120}  # seconds for an arm: one on a GPU that takes longer hangs
+GATED_AT_ONCE = {"cpu": 1, "cuda": 4}  # arms; memory is short on a CPU, and time on a GPU
+
 
 class Broken(Exception):
     """An arm ended with an error; its last line."""
 
 
-def run_arm(arm: Arm, folder: Path, environments: Path, steps: int, gate: bool, device: str = "cpu") -> Result:
-    """One process of it: `steps` steps on the workload in `folder`. Raises Broken."""
+def run_arm(
+    arm: Arm, folder: Path, environments: Path | None, warmup: int, steps: int, gate: bool, device: str = "cpu"
+) -> Result:
+    """One process of it: `steps` steps on the workload in `folder`, `warmup` of them not timed. Raises Broken."""
     order = "buckets" if arm.buckets and not gate else "random"
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "result.json"
         command = [str(python_of(arm.environment, environments)), "-m", f"benchmarks.peers.arms.{arm.script}"]
-        command += [str(folder.resolve()), "--out", str(out), "--steps", str(steps), "--order", order, *arm.options]
-        command += ["--device", device]
-        done = subprocess.run(
-            command + ["--gate"] * gate,
-            env=_environment(arm),
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            errors="replace",
-        )
+        command += [str(folder.resolve()), "--out", str(out), "--warmup", str(warmup), "--steps", str(steps)]
+        command += ["--order", order, "--device", device, *arm.options]
+        try:
+            done = subprocess.run(
+                command + ["--gate"] * gate,
+                env=_environment(arm),
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=PATIENCE[device],
+            )
+        except subprocess.TimeoutExpired:
+            raise Broken(f"it did not end within {PATIENCE[device]} s") from None
         if done.returncode:
             raise Broken((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
         return json.loads(out.read_text())
@@ -46,35 +56,41 @@ def run_arm(arm: Arm, folder: Path, environments: Path, steps: int, gate: bool, 
 
 def _environment(arm: Arm) -> dict[str, str]:
     threads = {name: str(arm.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    found = (
-        os.environ | threads | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}", "TOKENIZERS_PARALLELISM": "false"}
-    )
+    paths = [str(ROOT), str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    found = os.environ | threads | {"PYTHONPATH": os.pathsep.join(paths), "TOKENIZERS_PARALLELISM": "false"}
     # what the worker processes of this project's studies run with
     return found | ALLOCATOR if arm.script == "ours" else found
 
 
 def gated(
-    names: list[str], folder: Path, environments: Path, steps: int, say: Say, device: str = "cpu"
+    names: list[str], folder: Path, environments: Path | None, steps: int, say: Say, device: str = "cpu"
 ) -> dict[str, Result]:
     """{arm: {"passed", "worst", "why"}}: losses of `steps` steps beside those of the plain loop."""
     expected: list[float] = []
-    found: dict[str, Result] = {}
-    for name in [BASE, *(name for name in names if name != BASE)]:
+
+    def losses(name: str) -> list[float] | Broken:
         try:
-            losses = run_arm(ARMS[name], folder, environments, steps, gate=True, device=device)["losses"]
+            return run_arm(ARMS[name], folder, environments, 0, steps, gate=True, device=device)["losses"]
         except Broken as error:
-            found[name] = {"passed": False, "worst": None, "why": f"it cannot run: {error}"}
-        else:
-            expected = expected or losses
-            found[name] = judge(losses, expected, ARMS[name].precision)._asdict()
-        say(f"gate   {name}: {found[name]['why'] or 'passed, ' + format(found[name]['worst'], '.0e') + ' apart'}")
+            return error
+
+    found: dict[str, Result] = {}
+    names = [BASE, *(name for name in names if name != BASE)]
+    with ThreadPoolExecutor(GATED_AT_ONCE[device]) as pool:  # nothing is timed here
+        for name, said in zip(names, pool.map(losses, names), strict=True):
+            if isinstance(said, Broken):
+                found[name] = {"passed": False, "worst": None, "why": f"it cannot run: {said}"}
+            else:
+                expected = expected or said
+                found[name] = judge(said, expected, ARMS[name].precision)._asdict()
+            say(f"gate   {name}: {found[name]['why'] or 'passed, ' + format(found[name]['worst'], '.0e') + ' apart'}")
     return found
 
 
 def timed(
     names: list[str],
     folder: Path,
-    environments: Path,
+    environments: Path | None,
     warmup: int,
     steps: int,
     repeats: int,
@@ -86,7 +102,7 @@ def timed(
     for repeat in range(repeats):
         for name in names:
             try:
-                result = run_arm(ARMS[name], folder, environments, warmup + steps, False, device)
+                result = run_arm(ARMS[name], folder, environments, warmup, warmup + steps, False, device)
             except Broken as error:
                 say(f"repeat {repeat + 1} {name}: it cannot run: {error}")
                 continue

@@ -14,7 +14,7 @@ from benchmarks.peers.arms import ARMS, BASE, PEERS
 from benchmarks.peers.workloads import WORKLOADS
 
 TRIALS = 4
-BUSY = 0.5  # load average before the measurement, above which its numbers are not to be trusted
+BUSY = 0.25  # load average a core before the measurement, above which its numbers are not to be trusted
 HEAD = ("arm", "ms a step", "IQR", "us a token", "times plain", "times fastest peer", "4 trials, h", "peak MB", "gate")
 
 Measured = Mapping[str, Any]
@@ -47,10 +47,10 @@ def versions(measured: Measured) -> list[str]:
 
 
 def warnings(measured: Measured) -> list[str]:
-    load = measured["machine"]["load_before"]
-    busy = [f"The machine was busy before it began (load {load:.2f}, above {BUSY}): do not trust these numbers."]
+    load, most = measured["machine"]["load_before"], BUSY * measured["machine"]["cores"]
+    busy = [f"The machine was busy before it began (load {load:.2f}, above {most:g}): do not trust these numbers."]
     few = [f"{measured['protocol']['gated']} losses were compared, 50 are the rule: a quick look, not a measurement."]
-    return busy * (load > BUSY) + few * (measured["protocol"]["gated"] < 50)
+    return busy * (load > most) + few * (measured["protocol"]["gated"] < 50)
 
 
 def row(name: str, measured: Measured) -> list[str]:

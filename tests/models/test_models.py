@@ -147,7 +147,7 @@ def test_a_bias_before_batch_norm_has_no_influence(momentum: float | None) -> No
     ours = copy.deepcopy(plain)
     x, weights = torch.randn(4, 2, 6, 6).double(), torch.randn(4, 3, 4, 4).double()
     found = []
-    for normalised in (lambda: plain(convolution(x)), lambda: unbiased(convolution, ours, x)):
+    for normalised in (lambda: plain(convolution(x)), lambda: unbiased(convolution, ours, ours, x)):
         for _ in range(3):
             answer = normalised()
         convolution.zero_grad()

@@ -1,13 +1,15 @@
 """What every model returns, and how weights get their first values."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int16
 from torch import Tensor, nn
 
 from distillbias.tasks.task import Spec
+
+Norm = TypeVar("Norm", bound=nn.Module)
 
 
 class Factored(NamedTuple):
@@ -75,27 +77,35 @@ class Dropout(nn.Module):
         self.rate = rate
         self.stream: torch.Generator | None = None
 
+    @property
+    def first_kept(self) -> int:
+        """The smallest draw that is kept: draws are uniform in -32768 .. 32767."""
+        return round(self.rate * 65536) - 32768
+
+    @property
+    def scale(self) -> float:
+        return 1 / (1 - self.rate)
+
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.rate == 0:
-            return x
+        return x * self._mask(x) if self.training and self.rate else x
+
+    def draws(self, count: int, device: torch.device) -> Int16[Tensor, " count"]:
+        """One for each element of a tensor, in its memory order.
+
+        Four from one 64-bit word: `bernoulli_` takes 20 times as long on a CPU, a third of a whole training step of
+        the CNN.
+        """
         if self.stream is None:
             raise RuntimeError("dropout has no random stream: call give_stream(model, generator) before training")
-        return x * self._mask(x)
+        words = torch.empty((count + 3) // 4, dtype=torch.int64, device=device)
+        return words.random_(-(2**63), None, generator=self.stream).view(torch.int16)[:count]
 
     def _mask(self, x: Tensor) -> Tensor:
-        """0 or 1/(1 - rate) for each element of `x`, in its memory order.
-
-        Four 16-bit draws from one 64-bit word: `bernoulli_` takes 20 times as long on a CPU, a
-        third of a whole training step of the CNN.
-        """
-        words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device)
-        draws = words.random_(-(2**63), None, generator=self.stream).view(torch.int16)[: x.numel()]
-        dropped = round(self.rate * 65536) - 32768  # draws are uniform in -32768 .. 32767
-        mask = torch.empty(x.numel(), dtype=x.dtype, device=x.device)
-        torch.ge(
-            draws, dropped, out=mask
-        )  # straight into the type of x: by way of booleans it takes five times as long
-        mask.mul_(1 / (1 - self.rate))
+        """0 or 1/(1 - rate) for each element of `x`, in its memory order."""
+        draws, mask = self.draws(x.numel(), x.device), torch.empty(x.numel(), dtype=x.dtype, device=x.device)
+        # straight into the type of x: by way of booleans it takes five times as long
+        torch.ge(draws, self.first_kept, out=mask)
+        mask.mul_(self.scale)
         return mask.as_strided(x.size(), x.stride()) if _dense(x) else mask.view(x.shape)
 
     def extra_repr(self) -> str:
@@ -121,7 +131,7 @@ def give_stream(model: nn.Module, stream: torch.Generator) -> None:
             module.stream = stream
 
 
-def batch_norm(kind: Callable[..., nn.Module], channels: int) -> nn.Module:
+def batch_norm(kind: Callable[..., Norm], channels: int) -> Norm:
     """Batch norm with the defaults of Keras, which the authors trained with (paper-facts T19)."""
     return kind(channels, eps=1e-3, momentum=0.01)
 

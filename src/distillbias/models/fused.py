@@ -1,0 +1,176 @@
+"""Maxout, batch norm, max pooling, ReLU and dropout, as they follow a convolution in training, in few passes.
+
+A GPU takes a step of a small CNN in the time that its memory takes. As torch's operators, what lies between two
+convolutions reads and writes the maps some twenty times, here eight times. The kernels are in Triton, which comes with
+torch's builds for GPUs. The same function of the same draws: `tests/models/test_fused.py` compares them, on a machine
+without a GPU in Triton's interpreter.
+
+Maps are channels-last: to a kernel a matrix with a row for each pixel, [pixels, channels], and what it writes has a row
+for each window of the pooling. Sums are in float32, in an order that is the same each time.
+"""
+
+import os
+import shutil
+from functools import cache
+from math import prod
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from distillbias.models.output import Dropout
+
+try:
+    from triton import cdiv, next_power_of_2
+
+    from distillbias.models import kernels
+except ImportError:  # a build of torch for CPUs
+    kernels = None  # type: ignore[assignment]
+
+TILE = 4096  # values that a program reads at once
+PROGRAMS = 528  # that share a sum: four for each multiprocessor of a large GPU
+MOST = 2**31  # values of a map: kernels count in 32 bits
+
+
+def usable(x: Tensor, norm: nn.Module, pool: int) -> bool:
+    """Whether `finish` can take the place of torch's operators."""
+    return (
+        x.is_cuda
+        and torch.is_grad_enabled()
+        and type(norm) is nn.BatchNorm2d
+        and "forward" not in vars(norm)  # it shares its statistics with other processes (training/parallel.py)
+        and norm.momentum is not None
+        and x.shape[2] % pool == x.shape[3] % pool == 0
+        and x.numel() < MOST
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and compiles()
+    )
+
+
+@cache
+def compiles() -> bool:
+    """Whether Triton is here, and the C compiler by which it makes what it has compiled callable."""
+    return kernels is not None and any(map(shutil.which, filter(None, (os.environ.get("CC"), "gcc", "clang"))))
+
+
+def finish(
+    x: Float[Tensor, "batch before row col"], norm: nn.BatchNorm2d, pool: int, dropout: Dropout
+) -> Float[Tensor, "batch channels row_ col_"]:
+    """`dropout(relu(max_pool2d(norm(maxout(x)), pool)))` in training mode; running statistics of `norm` follow.
+
+    Maxout is over as many consecutive channels as `x` has for each of the norm's. Of equal largest values the first
+    gets the gradient. What is bf16 is rounded once, at the end.
+    """
+    sizes = Sizes.of(x, norm.num_features, pool)
+    draws = dropout.draws(prod(sizes.shape), x.device) if dropout.rate else None
+    if norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.add_(1)
+    return _Finish.apply(x, norm.weight, norm.bias, norm, sizes, draws, dropout.first_kept, dropout.scale)
+
+
+class Sizes(NamedTuple):
+    """How maps are cut: into tiles of some rows with all channels, into parts of some tiles for each program."""
+
+    shape: tuple[int, int, int, int]  # of what is written
+    group: int  # channels of which maxout takes the largest
+    pool: int
+    pixels: int  # rows of what is read
+    windows: int  # rows of what is written
+    tile: int  # rows
+    block: int  # channels, made a power of two
+
+    @classmethod
+    def of(cls, x: Tensor, channels: int, pool: int) -> "Sizes":
+        batch, before, rows, columns = x.shape
+        shape = batch, channels, rows // pool, columns // pool
+        block, group = next_power_of_2(channels), before // channels
+        pixels, windows = batch * rows * columns, batch * shape[2] * shape[3]
+        tile = TILE // (block * next_power_of_2(group * pool**2))
+        return cls(shape, group, pool, pixels, windows, max(1, tile), block)
+
+    def tiles(self, rows: int) -> int:
+        return cdiv(rows, self.tile)
+
+    def part(self, rows: int) -> int:
+        """Tiles of a program that sums."""
+        return cdiv(self.tiles(rows), PROGRAMS)
+
+    def programs(self, rows: int) -> int:
+        return cdiv(self.tiles(rows), self.part(rows))
+
+
+class _Finish(torch.autograd.Function):
+    """Where y is 0 nothing passed ReLU and dropout, so backward needs no draws; what was largest it finds again."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        norm: nn.BatchNorm2d,
+        sizes: Sizes,
+        draws: Tensor | None,
+        first_kept: int,
+        scale: float,
+    ) -> Tensor:
+        channels, cut = sizes.shape[1], {"rows": sizes.tile, "block": sizes.block}
+        y = torch.empty(sizes.shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        programs = sizes.programs(sizes.pixels)
+        sums = torch.empty(2, channels, programs, dtype=torch.float32, device=x.device)
+        kernels.sum_values[programs,](
+            x, sums, sizes.pixels, channels, sizes.part(sizes.pixels), group=sizes.group, **cut
+        )
+        found = torch.empty(2, channels, dtype=torch.float32, device=x.device)  # mean, 1 / deviation
+        kernels.keep_statistics[channels,](
+            sums,
+            found,
+            norm.running_mean,
+            norm.running_var,
+            sizes.pixels,
+            sizes.part(sizes.pixels) * sizes.tile,
+            norm.eps,
+            norm.momentum,
+            programs,
+            block=next_power_of_2(programs),
+        )
+        kernels.finish[sizes.tiles(sizes.windows),](
+            x,
+            y,
+            y if draws is None else draws,
+            found,
+            weight,
+            bias,
+            first_kept,
+            scale,
+            sizes.shape[3],
+            sizes.windows,
+            channels,
+            drop=draws is not None,
+            group=sizes.group,
+            pool=sizes.pool,
+            **cut,
+        )
+        ctx.save_for_backward(x, y, found, weight, bias)
+        ctx.sizes, ctx.scale = sizes, 1.0 if draws is None else scale
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        x, y, found, weight, bias = ctx.saved_tensors
+        sizes: Sizes = ctx.sizes
+        channels, cut = sizes.shape[1], {"rows": sizes.tile, "block": sizes.block}
+        cut |= {"group": sizes.group, "pool": sizes.pool}
+        given = x, y, upstream.contiguous(memory_format=torch.channels_last), found, weight, bias
+        places = sizes.shape[3], sizes.windows, channels
+        programs = sizes.programs(sizes.windows)
+        sums = torch.empty(2, channels, programs, dtype=torch.float32, device=x.device)
+        kernels.sum_slopes[programs,](*given, sums, ctx.scale, *places, sizes.part(sizes.windows), **cut)
+        slopes = torch.empty(2, channels, dtype=torch.float32, device=x.device)  # of bias and weight
+        kernels.add[2 * channels,](sums, slopes, programs, block=next_power_of_2(programs))
+        down = torch.empty_like(x)
+        kernels.pass_down[sizes.tiles(sizes.windows),](*given, slopes, down, ctx.scale, sizes.pixels, *places, **cut)
+        return down, slopes[1], slopes[0], None, None, None, None, None

@@ -1,0 +1,135 @@
+"""What follows a convolution, in a few kernels, beside torch's operators: values, slopes, running statistics."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from distillbias.models import fused
+from distillbias.models.cnn import Maxout, one_channel, product
+from distillbias.models.output import Dropout, batch_norm
+
+pytest.importorskip("triton")  # where torch has no builds for GPUs
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+ROUNDED = 2**-8 if DEVICE == "cuda" else 2**-7  # of bf16; Triton's interpreter cuts digits off
+# (images, channels, maxout's group, rows, columns, pool, rate)
+SHAPES = [
+    (5, 8, 1, 6, 6, 1, 0.3),
+    (4, 4, 4, 6, 10, 2, 0.3),
+    (3, 6, 1, 4, 6, 2, 0.0),
+    (3, 5, 3, 9, 6, 3, 0.5),
+    (7, 64, 1, 6, 6, 1, 0.3),
+]
+
+
+def layers(channels: int, rate: float) -> tuple[nn.BatchNorm2d, Dropout]:
+    norm, dropout = batch_norm(nn.BatchNorm2d, channels).to(DEVICE), Dropout(rate)
+    draws = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        norm.weight.copy_(torch.randn(channels, generator=draws))  # of either sign
+        norm.bias.copy_(torch.randn(channels, generator=draws))
+    dropout.stream = torch.Generator(DEVICE).manual_seed(7)
+    return norm, dropout
+
+
+def maps(images: int, channels: int, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
+    """Channels-last, each with a mean and a deviation of its own."""
+    draws = torch.Generator().manual_seed(2)
+    x = torch.randn(images, channels, rows, columns, generator=draws)
+    x = 5 * torch.randn(channels, 1, 1, generator=draws) + x * torch.rand(channels, 1, 1, generator=draws).add(0.1)
+    return x.to(DEVICE, dtype).contiguous(memory_format=torch.channels_last)
+
+
+def by_torch(x: Tensor, norm: nn.BatchNorm2d, pool: int, dropout: Dropout) -> Tensor:
+    """Maxout by channels-last, so that draws come in the same order."""
+    x = Maxout(norm.num_features)(x).contiguous(memory_format=torch.channels_last)
+    return dropout(F.relu(F.max_pool2d(norm(x), pool)))
+
+
+def nearness(x: Tensor, norm: nn.BatchNorm2d, rate: float) -> Tensor:
+    """[channels, 1, 1]: four times what rounding of `x` and its mean to float32 makes of their difference."""
+    apart = x.unflatten(1, (norm.num_features, -1)).abs().amax((0, 2, 3, 4)) * 2**-24
+    deviation = Maxout(norm.num_features)(x).double().std((0, 2, 3), correction=0)
+    return (4 * apart / deviation * norm.weight.abs() / (1 - rate) + 1e-6).detach()[:, None, None]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("tile", [256, 4096])
+def test_values_slopes_and_statistics_are_those_of_torch(
+    shape: tuple, tile: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, channels, group, rows, columns, pool, rate = shape
+    monkeypatch.setattr(fused, "TILE", tile)
+    monkeypatch.setattr(fused, "PROGRAMS", 5)
+    x, (norm, dropout) = maps(images, channels * group, rows, columns, torch.float32), layers(channels, rate)
+    # in float64, but with the draws of float32
+    exact, right = copy.deepcopy(norm).double(), x.double().requires_grad_()
+    dropout_again = layers(channels, rate)[1]
+    expected = by_torch(right, exact, pool, dropout_again)
+    x.requires_grad_()
+    found = fused.finish(x, norm, pool, dropout)
+    near = nearness(x.detach(), exact, rate)
+    assert ((found - expected).abs() <= near).all()
+    upstream = torch.randn(expected.shape, generator=torch.Generator().manual_seed(3)).to(DEVICE)
+    found.backward(upstream)
+    expected.backward(upstream.double())
+    for ours, theirs in ((x, right), (norm.weight, exact.weight), (norm.bias, exact.bias)):
+        assert ours.grad is not None and theirs.grad is not None
+        assert (ours.grad.double() - theirs.grad).norm() < 1e-5 * theirs.grad.norm()
+    for name, buffer in exact.named_buffers():
+        assert torch.allclose(norm.get_buffer(name).double(), buffer.double(), rtol=1e-5, atol=1e-7), name
+
+
+def test_bf16_is_rounded_once(shape: tuple = SHAPES[1]) -> None:
+    images, channels, group, rows, columns, pool, rate = shape
+    x, (norm, dropout) = maps(images, channels * group, rows, columns, torch.bfloat16), layers(channels, rate)
+    exact, right = copy.deepcopy(norm).double(), x.detach().double().requires_grad_()
+    expected = by_torch(right, exact, pool, layers(channels, rate)[1])
+    found = fused.finish(x.requires_grad_(), norm, pool, dropout)
+    assert found.dtype == torch.bfloat16
+    assert (found.double() - expected).abs().le(expected.abs() * ROUNDED + 1e-6).all()
+    expected.sum().backward()
+    found.sum().backward()
+    assert x.grad is not None and right.grad is not None and x.grad.dtype == torch.bfloat16
+    assert (x.grad.double() - right.grad).norm() < ROUNDED * right.grad.norm()
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+def test_what_is_not_a_number_is_not_hidden(pool: int) -> None:
+    x, (norm, dropout) = maps(2, 4, 4, 4, torch.float32), layers(4, 0.3)
+    x[1, 2, 3, 3] = torch.nan
+    found = fused.finish(x, norm, pool, dropout)
+    assert found[:, 2].isnan().any() and not found[:, [0, 1, 3]].isnan().any()
+
+
+def test_only_plain_batch_norm_in_training_on_a_gpu_is_fused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "compiles", lambda: True)
+    x, (norm, _) = maps(2, 4, 4, 4, torch.float32), layers(4, 0.3)
+    assert fused.usable(x, norm, 2) == x.is_cuda
+    assert not fused.usable(x.cpu(), norm, 2)
+    assert not fused.usable(x.contiguous(), norm, 2)
+    assert not fused.usable(x, norm, 3)
+    with torch.no_grad():
+        assert not fused.usable(x, norm, 2)
+    norm.forward = lambda x: x  # type: ignore[method-assign]
+    assert not fused.usable(x, norm, 2)
+
+
+@pytest.mark.parametrize("side", [1, 3, 5])
+@pytest.mark.parametrize("half", [False, True])
+def test_a_convolution_of_one_channel_as_a_product(side: int, half: bool) -> None:
+    x = one_channel(torch.rand(3, 9, 8, device=DEVICE))
+    weight = torch.randn(6, 1, side, side, device=DEVICE, requires_grad=True)
+    again = weight.detach().clone().requires_grad_()
+    with torch.autocast(DEVICE, torch.bfloat16, enabled=half):
+        found, expected = product(x, weight), F.conv2d(x, again)
+    assert found.dtype == expected.dtype and found.is_contiguous(memory_format=torch.channels_last)
+    found.float().square().sum().backward()
+    expected.float().square().sum().backward()
+    near = 2e-2 if half else 1e-5
+    for ours, theirs in ((found, expected), (weight.grad, again.grad)):
+        assert ours is not None and theirs is not None
+        assert (ours - theirs).norm() < near * theirs.norm()
