@@ -80,10 +80,15 @@ def measure_all(asked: argparse.Namespace) -> bool:
         if asked.gate:
             continue
         print("\n" + table(measured), flush=True)
-        if asked.out:
-            (asked.out / f"peers-{name}.json").write_text(json.dumps(measured, indent=1))
-            write_tables(asked.out)
     return passed
+
+
+def keep(measured: dict[str, Any], folder: Path | None) -> None:
+    if folder:
+        part = folder / f".peers-{measured['facts']['name']}.json"
+        part.write_text(json.dumps(measured, indent=1))
+        part.replace(folder / part.name[1:])
+        write_tables(folder)
 
 
 def quiet_load() -> float:
@@ -127,12 +132,16 @@ def measure(name: str, arms: list[str], folder: Path, asked: argparse.Namespace,
     say = lambda line: print(f"{name} {line}", flush=True)  # noqa: E731
     gate = gated(arms, folder, where, compared, say, asked.device)
     passed = [arm for arm in arms if gate[arm]["passed"]]
-    found = timed(passed, folder, where, warmup, steps, repeats, say, asked.device)
     known = provenance(asked.device)
-    machine = {"processor": known["device"], "cores": cores(), "load_before": load, "load_after": os.getloadavg()[0]}
+    machine = {"processor": known["device"], "cores": cores(), "load_before": load}
     machine |= {"date": time.strftime("%Y-%m-%d"), "commit": known["commit"], "python": known["python"]}
     protocol = {"gated": compared, "warmup": warmup, "steps": steps, "repeats": repeats}
-    return {"facts": facts, "machine": machine, "protocol": protocol, "gate": gate, "repeats": found}
+    measured = {"facts": facts, "machine": machine, "protocol": protocol, "gate": gate, "repeats": {}}
+    for done, found in enumerate(timed(passed, folder, where, warmup, steps, repeats, say, asked.device), 1):
+        measured |= {"protocol": protocol | {"repeats": done}, "repeats": found}
+        measured |= {"machine": machine | {"load_after": os.getloadavg()[0]}}
+        keep(measured, asked.out)
+    return measured
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import mean
@@ -96,8 +96,8 @@ def timed(
     repeats: int,
     say: Say,
     device: str = "cpu",
-) -> dict[str, list[Result]]:
-    """{arm: its summary at each repeat}; all arms once, then all again."""
+) -> Iterator[dict[str, list[Result]]]:
+    """{arm: its summary at each repeat}; all arms once, then all again. After each repeat that which is there."""
     found: dict[str, list[Result]] = {name: [] for name in names}
     for repeat in range(repeats):
         for name in names:
@@ -108,7 +108,7 @@ def timed(
                 continue
             found[name].append(summary(result, warmup, ARMS[name].at_once))
             say(f"repeat {repeat + 1} {name}: {1e3 * found[name][-1]['seconds']:.2f} ms a step and trial")
-    return found
+        yield found
 
 
 def summary(result: Mapping[str, Any], warmup: int, at_once: int) -> Result:

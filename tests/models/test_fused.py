@@ -63,6 +63,7 @@ def test_values_slopes_and_statistics_are_those_of_torch(
 ) -> None:
     images, channels, group, rows, columns, pool, rate = shape
     monkeypatch.setattr(fused, "TILE", tile)
+    monkeypatch.setattr(fused, "SUMMED", 2 * tile)
     monkeypatch.setattr(fused, "PROGRAMS", 5)
     x, (norm, dropout) = maps(images, channels * group, rows, columns, torch.float32), layers(channels, rate)
     # in float64, but with the draws of float32

@@ -47,8 +47,11 @@ ARMS = {
     "ours, bf16, two trials at once": Arm("ours", precision="bfloat16", buckets=True, at_once=2),
     "ours, four trials at once": Arm("ours", buckets=True, at_once=4),
     "ours, bf16, four trials at once": Arm("ours", precision="bfloat16", buckets=True, at_once=4),
+    "ours, twelve trials at once": Arm("ours", buckets=True, at_once=12),
+    "ours, bf16, twelve trials at once": Arm("ours", precision="bfloat16", buckets=True, at_once=12),
 }
-# What is measured if nobody says: as many trials at once as there are cores, or four on a GPU.
+# What is measured if nobody says: as many trials at once as there are cores; on a GPU four, those of an arm of a study,
+# and twelve, of three arms.
 USUAL = {
     "cpu": [name for name, arm in ARMS.items() if arm.at_once <= 2],
     "cuda": [name for name, arm in ARMS.items() if arm.at_once != 2],

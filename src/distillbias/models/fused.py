@@ -29,7 +29,7 @@ try:
 except ImportError:  # a build of torch for CPUs
     kernels = None  # type: ignore[assignment]
 
-TILE = 4096  # values that a program reads at once
+TILE, SUMMED = 1024, 4096  # values that a program reads at once; where all that it does is to sum them
 PROGRAMS = 528  # that share a sum: four for each multiprocessor of a large GPU
 MOST = 2**31  # values of a map: kernels count in 32 bits
 
@@ -71,34 +71,43 @@ def finish(
 
 
 class Sizes(NamedTuple):
-    """How maps are cut: into tiles of some rows with all channels, into parts of some tiles for each program."""
+    """Of maps and of how they are cut."""
 
     shape: tuple[int, int, int, int]  # of what is written
     group: int  # channels of which maxout takes the largest
     pool: int
-    pixels: int  # rows of what is read
-    windows: int  # rows of what is written
-    tile: int  # rows
     block: int  # channels, made a power of two
+    pixels: "Rows"  # of what is read
+    windows: "Rows"  # of what is written
 
     @classmethod
     def of(cls, x: Tensor, channels: int, pool: int) -> "Sizes":
         batch, before, rows, columns = x.shape
         shape = batch, channels, rows // pool, columns // pool
         block, group = next_power_of_2(channels), before // channels
-        pixels, windows = batch * rows * columns, batch * shape[2] * shape[3]
-        tile = TILE // (block * next_power_of_2(group * pool**2))
-        return cls(shape, group, pool, pixels, windows, max(1, tile), block)
+        read = block * next_power_of_2(group * pool**2)  # values of a window
+        pixels = Rows(batch * rows * columns, max(1, SUMMED // read))
+        windows = Rows(batch * shape[2] * shape[3], max(1, TILE // read))
+        return cls(shape, group, pool, block, pixels, windows)
 
-    def tiles(self, rows: int) -> int:
-        return cdiv(rows, self.tile)
 
-    def part(self, rows: int) -> int:
-        """Tiles of a program that sums."""
-        return cdiv(self.tiles(rows), PROGRAMS)
+class Rows(NamedTuple):
+    """In tiles; a program that sums takes a part of some tiles."""
 
-    def programs(self, rows: int) -> int:
-        return cdiv(self.tiles(rows), self.part(rows))
+    total: int
+    tile: int
+
+    @property
+    def tiles(self) -> int:
+        return cdiv(self.total, self.tile)
+
+    @property
+    def part(self) -> int:
+        return cdiv(self.tiles, PROGRAMS)
+
+    @property
+    def programs(self) -> int:
+        return cdiv(self.tiles, self.part)
 
 
 class _Finish(torch.autograd.Function):
@@ -116,27 +125,25 @@ class _Finish(torch.autograd.Function):
         first_kept: int,
         scale: float,
     ) -> Tensor:
-        channels, cut = sizes.shape[1], {"rows": sizes.tile, "block": sizes.block}
+        channels, pixels, windows = sizes.shape[1], sizes.pixels, sizes.windows
+        cut = {"group": sizes.group, "block": sizes.block}
         y = torch.empty(sizes.shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-        programs = sizes.programs(sizes.pixels)
-        sums = torch.empty(2, channels, programs, dtype=torch.float32, device=x.device)
-        kernels.sum_values[programs,](
-            x, sums, sizes.pixels, channels, sizes.part(sizes.pixels), group=sizes.group, **cut
-        )
+        sums = torch.empty(2, channels, pixels.programs, dtype=torch.float32, device=x.device)
+        kernels.sum_values[pixels.programs,](x, sums, pixels.total, channels, pixels.part, rows=pixels.tile, **cut)
         found = torch.empty(2, channels, dtype=torch.float32, device=x.device)  # mean, 1 / deviation
         kernels.keep_statistics[channels,](
             sums,
             found,
             norm.running_mean,
             norm.running_var,
-            sizes.pixels,
-            sizes.part(sizes.pixels) * sizes.tile,
+            pixels.total,
+            pixels.part * pixels.tile,
             norm.eps,
             norm.momentum,
-            programs,
-            block=next_power_of_2(programs),
+            pixels.programs,
+            block=next_power_of_2(pixels.programs),
         )
-        kernels.finish[sizes.tiles(sizes.windows),](
+        kernels.finish[windows.tiles,](
             x,
             y,
             y if draws is None else draws,
@@ -146,11 +153,11 @@ class _Finish(torch.autograd.Function):
             first_kept,
             scale,
             sizes.shape[3],
-            sizes.windows,
+            windows.total,
             channels,
             drop=draws is not None,
-            group=sizes.group,
             pool=sizes.pool,
+            rows=windows.tile,
             **cut,
         )
         ctx.save_for_backward(x, y, found, weight, bias)
@@ -162,15 +169,14 @@ class _Finish(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         x, y, found, weight, bias = ctx.saved_tensors
         sizes: Sizes = ctx.sizes
-        channels, cut = sizes.shape[1], {"rows": sizes.tile, "block": sizes.block}
-        cut |= {"group": sizes.group, "pool": sizes.pool}
+        channels, windows = sizes.shape[1], sizes.windows
+        cut = {"group": sizes.group, "pool": sizes.pool, "rows": windows.tile, "block": sizes.block}
         given = x, y, upstream.contiguous(memory_format=torch.channels_last), found, weight, bias
-        places = sizes.shape[3], sizes.windows, channels
-        programs = sizes.programs(sizes.windows)
-        sums = torch.empty(2, channels, programs, dtype=torch.float32, device=x.device)
-        kernels.sum_slopes[programs,](*given, sums, ctx.scale, *places, sizes.part(sizes.windows), **cut)
+        places = sizes.shape[3], windows.total, channels
+        sums = torch.empty(2, channels, windows.programs, dtype=torch.float32, device=x.device)
+        kernels.sum_slopes[windows.programs,](*given, sums, ctx.scale, *places, windows.part, **cut)
         slopes = torch.empty(2, channels, dtype=torch.float32, device=x.device)  # of bias and weight
-        kernels.add[2 * channels,](sums, slopes, programs, block=next_power_of_2(programs))
+        kernels.add[2 * channels,](sums, slopes, windows.programs, block=next_power_of_2(windows.programs))
         down = torch.empty_like(x)
-        kernels.pass_down[sizes.tiles(sizes.windows),](*given, slopes, down, ctx.scale, sizes.pixels, *places, **cut)
+        kernels.pass_down[windows.tiles,](*given, slopes, down, ctx.scale, sizes.pixels.total, *places, **cut)
         return down, slopes[1], slopes[0], None, None, None, None, None

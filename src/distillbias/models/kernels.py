@@ -38,12 +38,15 @@ def _pixel(window, out_columns, down: tl.constexpr, right: tl.constexpr, pool: t
 def sum_values(
     x, sums, pixels, channels, part: tl.constexpr, group: tl.constexpr, rows: tl.constexpr, block: tl.constexpr
 ):
-    """Of each program's pixels the mean and the squares about it. Summed about its first pixel: squares about 0
-    would lose digits."""
+    """Of each program's pixels the mean and the squares about it. Summed about the mean of its first tile: squares
+    about 0 would lose digits."""
     program, programs = tl.program_id(0), tl.num_programs(0)
     channel = tl.arange(0, block)[None, :]
     start = program * part * rows
-    about = _largest(x, start * channels + channel, channel < channels, group)
+    pixel = start + tl.arange(0, rows)[:, None]
+    inside = (pixel < pixels) & (channel < channels)
+    first = tl.where(inside, _largest(x, pixel * channels + channel, inside, group), 0.0)
+    about = tl.sum(first, 0)[None, :] / tl.minimum(pixels - start, rows)
     first = tl.zeros((rows, block), tl.float32)
     second = tl.zeros((rows, block), tl.float32)
     for tile in range(part):
