@@ -62,7 +62,7 @@ CASES = [
     Case(("MLP",) * 8),
     *(Case(("MLP",) * count, shared=True) for count in (4, 8, 12)),
     Case(("CNN",) * 2),
-    *(Case(("CNN",) * count, shared=True) for count in (2, 4)),
+    *(Case(("CNN",) * count, shared=True) for count in (2, 4, 8)),
     Case(("CNN",) * 4 + ("MLP",) * 8, shared=True),
 ]
 together: Any = None  # where workers wait for each other

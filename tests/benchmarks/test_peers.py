@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.peers import arms, environments
+from benchmarks.peers import arms, environments, measure
 from benchmarks.peers.__main__ import chosen
 from benchmarks.peers.arms import ours, plain, strong
 from benchmarks.peers.export import export, orders
@@ -14,7 +14,7 @@ from benchmarks.peers.gate import judge
 from benchmarks.peers.given import Given, Rows, Watch, collate
 from benchmarks.peers.measure import summary
 from benchmarks.peers.table import overview, schedule_seconds, table
-from benchmarks.peers.workloads import BATCH
+from benchmarks.peers.workloads import BATCH, WORKLOADS
 
 from distillbias.errors import InputError
 from distillbias.tasks.task import Examples
@@ -206,3 +206,43 @@ def test_an_environment_of_other_requirements_is_not_ready(tmp_path: Path) -> No
     assert environments.ready("lightning", tmp_path)
     mark.write_text("torch==1.0\n")
     assert not environments.ready("lightning", tmp_path)
+
+
+def test_without_a_folder_every_environment_is_the_one_that_runs() -> None:
+    assert environments.python_of("lightning", None) == environments.python_of("", Path("anywhere"))
+
+
+def test_what_is_measured_is_there_after_each_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(arm: arms.Arm, folder: Path, where: Path | None, warmup: int, steps: int, gate: bool, device: str) -> dict:
+        if arm.script == "strong":
+            raise measure.Broken("no such library")
+        return {"losses": [1.0], "times": [0.0, 1.0, 3.0], "words": [0, 0, 0], "peak_bytes": 1, "versions": {}}
+
+    monkeypatch.setattr(measure, "run_arm", run)
+    said: list[str] = []
+    for device in ("cpu", "cuda"):  # one after another, several at once
+        gate = measure.gated(["ours", "plain", "strong"], Path(), None, 1, said.append, device)
+        assert {name: verdict["passed"] for name, verdict in gate.items()} == {
+            "plain": True,
+            "ours": True,
+            "strong": False,
+        }
+        assert gate["strong"]["why"] == "it cannot run: no such library"
+    lengths = []
+    for found in measure.timed(["plain", "strong"], Path(), None, 1, 2, 3, said.append):
+        lengths.append({name: len(repeats) for name, repeats in found.items()})
+        assert all(repeat["seconds"] == 1.5 for repeat in found["plain"])
+    assert lengths == [{"plain": 1, "strong": 0}, {"plain": 2, "strong": 0}, {"plain": 3, "strong": 0}]
+
+
+def test_an_arm_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(measure, "PATIENCE", {"cpu": 0.2})
+    with pytest.raises(measure.Broken, match="did not end within 0.2 s"):
+        measure.run_arm(arms.ARMS["plain"], tmp_path, None, 0, 1, gate=True)
+
+
+def test_a_gpus_steps_are_more_and_within_an_epoch() -> None:
+    work = WORKLOADS["V"]
+    assert work.protocol("cpu") == (work.warmup, work.steps)
+    warmup, steps = work.protocol("cuda")
+    assert steps > work.steps and warmup > work.warmup and warmup + steps <= 60_000 // BATCH

@@ -1,16 +1,15 @@
-"""Maxout, batch norm, max pooling, ReLU and dropout, as they follow a convolution in training, in few passes.
+"""Maxout, batch norm, max pooling, ReLU and dropout, as they follow a convolution in training, in few kernels.
 
 A GPU takes a step of a small CNN in the time that its memory takes. As torch's operators, what lies between two
-convolutions reads and writes the maps some twenty times, here eight times. The kernels are in Triton, which comes with
-torch's builds for GPUs. The same function of the same draws: `tests/models/test_fused.py` compares them, on a machine
-without a GPU in Triton's interpreter.
+convolutions reads or writes 24 times as much as the maps are, here 12 times, draws of dropout included. The kernels are
+in Triton, which comes with torch's builds for GPUs. The same function of the same draws: `tests/models/test_fused.py`
+compares them, on a machine without a GPU in Triton's interpreter. `results/benchmarks/gpu-h200.txt` has times.
 
 Maps are channels-last: to a kernel a matrix with a row for each pixel, [pixels, channels], and what it writes has a row
 for each window of the pooling. Sums are in float32, in an order that is the same each time.
 """
 
-import os
-import shutil
+import importlib
 from functools import cache
 from math import prod
 from typing import Any, NamedTuple
@@ -21,13 +20,6 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from distillbias.models.output import Dropout
-
-try:
-    from triton import cdiv, next_power_of_2
-
-    from distillbias.models import kernels
-except ImportError:  # a build of torch for CPUs
-    kernels = None  # type: ignore[assignment]
 
 TILE, SUMMED = 1024, 4096  # values that a program reads at once; where all that it does is to sum them
 PROGRAMS = 528  # that share a sum: four for each multiprocessor of a large GPU
@@ -45,14 +37,27 @@ def usable(x: Tensor, norm: nn.Module, pool: int) -> bool:
         and x.shape[2] % pool == x.shape[3] % pool == 0
         and x.numel() < MOST
         and x.is_contiguous(memory_format=torch.channels_last)
-        and compiles()
+        and kernels(x.device.type) is not None
     )
 
 
 @cache
-def compiles() -> bool:
-    """Whether Triton is here, and the C compiler by which it makes what it has compiled callable."""
-    return kernels is not None and any(map(shutil.which, filter(None, (os.environ.get("CC"), "gcc", "clang"))))
+def kernels(device: str) -> Any:
+    """The module of them; None where there is no Triton, as in torch's builds for CPUs, or where it cannot compile.
+
+    To call what it has compiled it needs a C compiler and the headers of Python. Without them a run's log says so.
+    """
+    try:
+        module = importlib.import_module("distillbias.models.kernels")
+    except ImportError:
+        return None
+    try:
+        module.add[1,](torch.ones(2, device=device), torch.empty(1, device=device), 2, block=2)
+    except Exception as error:  # whatever went wrong there: a compiler's exit, a file, a driver
+        why = (str(error).strip() or repr(error)).splitlines()[0]
+        print(f"Triton cannot compile, torch's own operators follow convolutions: {why}")
+        return None
+    return module
 
 
 def finish(
@@ -110,6 +115,15 @@ class Rows(NamedTuple):
         return cdiv(self.tiles, self.part)
 
 
+def cdiv(number: int, by: int) -> int:
+    """Rounded up."""
+    return -(-number // by)
+
+
+def next_power_of_2(number: int) -> int:
+    return 1 << (number - 1).bit_length()
+
+
 class _Finish(torch.autograd.Function):
     """Where y is 0 nothing passed ReLU and dropout, so backward needs no draws; what was largest it finds again."""
 
@@ -129,9 +143,11 @@ class _Finish(torch.autograd.Function):
         cut = {"group": sizes.group, "block": sizes.block}
         y = torch.empty(sizes.shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
         sums = torch.empty(2, channels, pixels.programs, dtype=torch.float32, device=x.device)
-        kernels.sum_values[pixels.programs,](x, sums, pixels.total, channels, pixels.part, rows=pixels.tile, **cut)
+        kernels(x.device.type).sum_values[pixels.programs,](
+            x, sums, pixels.total, channels, pixels.part, rows=pixels.tile, **cut
+        )
         found = torch.empty(2, channels, dtype=torch.float32, device=x.device)  # mean, 1 / deviation
-        kernels.keep_statistics[channels,](
+        kernels(x.device.type).keep_statistics[channels,](
             sums,
             found,
             norm.running_mean,
@@ -143,7 +159,7 @@ class _Finish(torch.autograd.Function):
             pixels.programs,
             block=next_power_of_2(pixels.programs),
         )
-        kernels.finish[windows.tiles,](
+        kernels(x.device.type).finish[windows.tiles,](
             x,
             y,
             y if draws is None else draws,
@@ -174,9 +190,13 @@ class _Finish(torch.autograd.Function):
         given = x, y, upstream.contiguous(memory_format=torch.channels_last), found, weight, bias
         places = sizes.shape[3], windows.total, channels
         sums = torch.empty(2, channels, windows.programs, dtype=torch.float32, device=x.device)
-        kernels.sum_slopes[windows.programs,](*given, sums, ctx.scale, *places, windows.part, **cut)
+        kernels(x.device.type).sum_slopes[windows.programs,](*given, sums, ctx.scale, *places, windows.part, **cut)
         slopes = torch.empty(2, channels, dtype=torch.float32, device=x.device)  # of bias and weight
-        kernels.add[2 * channels,](sums, slopes, windows.programs, block=next_power_of_2(windows.programs))
+        kernels(x.device.type).add[2 * channels,](
+            sums, slopes, windows.programs, block=next_power_of_2(windows.programs)
+        )
         down = torch.empty_like(x)
-        kernels.pass_down[windows.tiles,](*given, slopes, down, ctx.scale, sizes.pixels.total, *places, **cut)
+        kernels(x.device.type).pass_down[windows.tiles,](
+            *given, slopes, down, ctx.scale, sizes.pixels.total, *places, **cut
+        )
         return down, slopes[1], slopes[0], None, None, None, None, None
