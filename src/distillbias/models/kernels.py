@@ -107,6 +107,7 @@ def finish(
     rows: tl.constexpr,
     block: tl.constexpr,
 ):
+    """What comes of maxout, batch norm, pooling, ReLU and, where `drop`, dropout."""
     channel = tl.arange(0, block)[None, :]
     window = tl.program_id(0) * rows + tl.arange(0, rows)[:, None]
     real = channel < channels
@@ -181,6 +182,7 @@ def sum_slopes(
 @triton.jit
 @no_type_check
 def add(sums, slopes, programs, block: tl.constexpr):
+    """What all programs have summed, [any, programs]."""
     part = tl.arange(0, block)
     found = tl.load(sums + tl.program_id(0) * programs + part, part < programs, 0)
     tl.store(slopes + tl.program_id(0), tl.sum(found))
