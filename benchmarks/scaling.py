@@ -18,17 +18,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from math import ceil, floor, log10
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from matplotlib.ticker import NullFormatter, NullLocator
 
 from distillbias.data import grammar
 from distillbias.data.vocabulary import build_vocabulary
 from distillbias.evaluation.predict import predict
 from distillbias.models.output import ModelConfig, fresh, give_stream, initialise
-from distillbias.report.figures_style import new_figure, save
+from distillbias.report.figures_style import new_figure, save, styled
 from distillbias.studies import agreement, agreement_lm
 from distillbias.studies.files import write_whole
 from distillbias.studies.processes import ALLOCATOR
@@ -178,6 +180,15 @@ def table(found: dict[str, dict[int, Point]]) -> Iterator[str]:
             yield f"| {AXES[name].title} | {value:,} | {point.seconds:.2f} | {one} | {point.megabytes:,} | {last} |"
 
 
+def short(value: float, place: int | None = None) -> str:
+    """For people: 0.01, 1, 300, 10k, 1.4M."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
+
+
+@styled
 def draw(found: dict[str, dict[int, Point]], out: Path) -> None:
     """Time above, memory below, one column an axis; the thin line is linear growth through the last point."""
     figure, axes = new_figure(2, len(found), width=2.4 * len(found), height=4.6)
@@ -190,8 +201,14 @@ def draw(found: dict[str, dict[int, Point]], out: Path) -> None:
             panel.plot(values, amounts, marker="o", markersize=4)
             panel.set_xscale("log")
             panel.set_yscale("log")
+            panel.set_xticks(values, [short(value) for value in values], minor=False)
+            panel.xaxis.set_minor_locator(NullLocator())
+            panel.yaxis.set_major_formatter(short)
+            panel.yaxis.set_minor_formatter(NullFormatter())
         axes[0, column].set_title(AXES[name].title)
         axes[1, column].set_ylim(100, 20_000)
+        low, high = axes[0, column].get_ylim()  # out to whole powers of ten, or few ticks would have a number
+        axes[0, column].set_ylim(10 ** floor(log10(low)), 10 ** ceil(log10(high)))
     axes[0, 0].set_ylabel("seconds")
     axes[1, 0].set_ylabel("peak memory (MB)")
     save(figure, out, "scaling")

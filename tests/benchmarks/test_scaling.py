@@ -35,3 +35,7 @@ def test_an_unknown_axis_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: py
     with pytest.raises(SystemExit):
         scaling.main()
     assert "axis 'depth'; it is one of trials, examples" in capsys.readouterr().err
+
+
+def test_numbers_at_the_axes_are_short() -> None:
+    assert [scaling.short(value) for value in (0.01, 1, 300, 64_000, 1_400_000)] == ["0.01", "1", "300", "64k", "1.4M"]
