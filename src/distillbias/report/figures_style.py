@@ -61,6 +61,7 @@ LOOKS = {
     "CNN → CNN": Look("#6aaede", "s", (0, (5.0, 2.0))),
     "MLP → CNN": Look("#12827c", "D", (0, (1.5, 1.5))),
     "MLP": Look("#d2691e", "o", "-"),
+    "MLP, no penalty": Look("#d2691e", "o", (0, (5.0, 2.0))),
     "MLP → MLP": Look("#eba938", "D", (0, (1.5, 1.5))),
     "CNN → MLP": Look("#9c1746", "s", (0, (5.0, 2.0))),
 }

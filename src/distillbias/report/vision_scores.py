@@ -124,13 +124,15 @@ def factors(evidence: VisionEvidence, gallery: Gallery) -> Section:
         }
         for title, test in tests.items()
     }
-    references = {title: _means(evidence, ("MLP", "CNN", "MLP → MLP"), test) for title, test in tests.items()}
+    lines = ("MLP", no_penalty("MLP"), "CNN", "MLP → MLP")
+    references = {title: _means(evidence, lines, test) for title, test in tests.items()}
     drawn = gallery.add(
         figures.draw_factors(scores, references),
         "factors",
         "The temperature factor, with and without penalties",
         "CNN → MLP students. Under τ² the penalties weigh against the data as in learning from labels, under 1 "
-        "they weigh 25 times as much, under the authors' 1/τ² 625 times. Lines: means of other arms.",
+        "they weigh 25 times as much, under the authors' 1/τ² 625 times. Lines: means of other arms, with penalties "
+        "where their name does not say otherwise; a student is to be compared with the MLP from labels of its kind.",
     )
     text = (
         "The authors' code divided the distillation loss by τ² and left the L1 and L2 penalties as they were, so "
