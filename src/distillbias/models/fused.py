@@ -9,7 +9,6 @@ Maps are channels-last: to a kernel a matrix with a row for each pixel, [pixels,
 for each window of the pooling. Sums are in float32, in an order that is the same each time.
 """
 
-import importlib
 from functools import cache
 from math import prod
 from typing import Any, NamedTuple
@@ -48,7 +47,7 @@ def kernels(device: str) -> Any:
     To call what it has compiled it needs a C compiler and the headers of Python. Without them a run's log says so.
     """
     try:
-        module = importlib.import_module("distillbias.models.kernels")
+        from distillbias.models import kernels as module
     except ImportError:
         return None
     try:
