@@ -1,5 +1,6 @@
 """What the README shows is what the repository holds and what its code does."""
 
+import json
 import re
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
+from benchmarks.peers import arms
+from benchmarks.peers.table import schedule_seconds
 
 from distillbias.studies.record import Record
 
@@ -126,3 +129,30 @@ def test_every_file_named_exists() -> None:
     named = re.findall(r"`((?:docs|results|benchmarks|src|tests)/[\w./-]*)`", README)
     assert named
     assert all((ROOT / path).exists() for path in named)
+
+
+def test_what_penalties_and_a_cnn_give_an_mlp_is_of_the_same_trials() -> None:
+    records = [json.loads(path.read_text()) for path in (ROOT / "results/vision-paper/records").glob("*.json")]
+    scores = {record["label"]: record["scores"] for record in records}
+
+    def gains(better: str, worse: str) -> list[str]:
+        pairs = [(scores[f"{better} · trial {trial}"], scores[f"{worse} · trial {trial}"]) for trial in (0, 1)]
+        return [
+            f"+{np.mean([a[test]['accuracy'] - b[test]['accuracy'] for a, b in pairs]):.3f}"
+            for test in ("scale-3", "translate-3")
+        ]
+
+    penalties, cnn = gains("MLP", "MLP · no penalty"), gains("CNN → MLP · no penalty", "MLP · no penalty")
+    plain = " ".join(README.split())
+    assert "by {} and {}, nearly as much as a CNN's answers do without any, {} and {}".format(*penalties, *cnn) in plain
+
+
+def test_how_many_times_as_fast_an_h200_is_is_of_the_committed_measurement() -> None:
+    measured = json.loads((ROOT / "results/benchmarks/h200/peers-V.json").read_text())
+    library = min(schedule_seconds(name, measured) for name in measured["gate"] if name.partition(",")[0] in arms.PEERS)
+    four, twelve = (
+        library / schedule_seconds(f"ours, {count} trials at once", measured) for count in ("four", "twelve")
+    )
+    plain = " ".join(README.split())
+    assert f"at once are {four:.0f} times as fast as one after another by the fastest" in plain
+    assert f"trains them, {twelve:.0f} times" in plain
