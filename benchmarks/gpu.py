@@ -24,7 +24,8 @@ import torch
 from benchmarks.peers.export import TASKS
 
 from distillbias.errors import InputError
-from distillbias.models.output import give_stream, initialise
+from distillbias.models.dropout import give_stream
+from distillbias.models.output import initialise
 from distillbias.studies.lessons import place
 from distillbias.studies.mps import Service
 from distillbias.studies.provenance import provenance

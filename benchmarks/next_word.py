@@ -22,8 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from distillbias.data.vocabulary import BEGIN, END
+from distillbias.models.dropout import give_stream
 from distillbias.models.lstm import LSTMLanguageModelConfig
-from distillbias.models.output import Factored, fresh, give_stream, initialise
+from distillbias.models.output import Factored, fresh, initialise
 from distillbias.models.transformer import TransformerLanguageModelConfig
 from distillbias.studies.files import write_whole
 from distillbias.tasks.agreement_lm import NextWordExamples

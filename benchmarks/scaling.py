@@ -29,7 +29,8 @@ from matplotlib.ticker import NullFormatter, NullLocator
 from distillbias.data import grammar
 from distillbias.data.vocabulary import build_vocabulary
 from distillbias.evaluation.predict import predict
-from distillbias.models.output import ModelConfig, fresh, give_stream, initialise
+from distillbias.models.dropout import give_stream
+from distillbias.models.output import ModelConfig, fresh, initialise
 from distillbias.report.figures_style import new_figure, save, styled
 from distillbias.studies import agreement, agreement_lm
 from distillbias.studies.files import write_whole

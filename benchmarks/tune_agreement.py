@@ -20,8 +20,9 @@ import torch
 from distillbias.data import agreement
 from distillbias.data.vocabulary import build_vocabulary
 from distillbias.evaluation.predict import predict
+from distillbias.models.dropout import give_stream
 from distillbias.models.lstm import LSTMConfig
-from distillbias.models.output import ModelConfig, give_stream
+from distillbias.models.output import ModelConfig
 from distillbias.models.transformer import TransformerConfig
 from distillbias.models.universal_transformer import UniversalTransformerConfig
 from distillbias.studies.lessons import build

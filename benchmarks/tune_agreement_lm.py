@@ -23,7 +23,8 @@ from distillbias.data.agreement_forms import verb_pairs
 from distillbias.data.vocabulary import build_vocabulary
 from distillbias.evaluation.perplexity import perplexities, sentence_losses
 from distillbias.evaluation.predict import predict
-from distillbias.models.output import ModelConfig, give_stream
+from distillbias.models.dropout import give_stream
+from distillbias.models.output import ModelConfig
 from distillbias.studies.agreement_lm import laptop
 from distillbias.studies.lessons import build
 from distillbias.studies.run import Run

@@ -34,6 +34,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from distillbias.errors import InputError
+from distillbias.models.native import put_aside
 from distillbias.studies.progress import LSTM_WORK, lstm_work
 from distillbias.studies.provenance import provenance
 
@@ -155,12 +156,13 @@ LAYERS = LSTM_WORK | {torch.ops.aten.mkldnn_rnn_layer_backward: _backward}
 
 def counted(folder: Path, warmup: int, steps: int) -> float:
     """Floating-point operations of a mean step of those that are timed, on one thread as there: on one only our LSTM
-    leaves out what dropout has emptied. A product and its sum are two."""
+    leaves out what dropout has emptied. Torch's operators do the work: others are not seen. A product and its sum are
+    two."""
     given = Given(folder, steps, "buckets", "bfloat16", tuned=False, gate=False, workers=1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with FlopCounterMode(display=False, custom_mapping=LAYERS) as counter:
+        with put_aside(), FlopCounterMode(display=False, custom_mapping=LAYERS) as counter:
             watch = _Counting(counter)
             ours.train_one(given, watch)
     finally:

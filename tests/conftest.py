@@ -2,8 +2,11 @@
 what tests train is so small that a second thread costs more than it helps, and a second process helps more."""
 
 import os
+import tempfile
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch reads it, and for every process that a test starts
+# what native.c is compiled to is kept, but not among the user's own
+os.environ.setdefault("DISTILLBIAS_CACHE", os.path.join(tempfile.gettempdir(), f"distillbias-tests-{os.getuid()}"))
 
 import pytest
 import torch

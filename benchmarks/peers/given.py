@@ -18,8 +18,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from distillbias.models.cnn import Stage
+from distillbias.models.dropout import give_stream
 from distillbias.models.lstm import LSTMLayer, at
-from distillbias.models.output import Factored, ModelConfig, fresh, give_stream
+from distillbias.models.output import Factored, ModelConfig, fresh
 from distillbias.models.transformer import Block, Trunk
 from distillbias.tasks.task import Spec
 
@@ -173,16 +175,20 @@ class Answers(nn.Module):
 
 
 def as_usual(model: nn.Module) -> nn.Module:
-    """Same weights, but computed as everybody does: attention and LSTM by torch's built-in, every block for every word.
+    """Same weights, but computed as everybody does: by torch's layers, attention and LSTM built in, every block for
+    every word, images with their channel before rows and columns.
 
     Our attention is plain matrix products, our last block is computed only for the word that a classifier reads, our
-    LSTM leaves out what recurrent dropout has emptied.
+    LSTM leaves out what recurrent dropout has emptied, our convolution a bias that batch norm takes away again. What is
+    compiled for a CPU's one thread (`models/native.c`) no peer meets: they have two.
     """
     for module in model.modules():
         if isinstance(module, Block):
             module.attend = MethodType(_builtin_attention, module)  # type: ignore[method-assign]
         if isinstance(module, Trunk):
             module.forward = MethodType(_for_every_word, module)  # type: ignore[method-assign]
+        if isinstance(module, Stage):
+            module.forward = MethodType(_usual_stage, module)  # type: ignore[method-assign]
         if isinstance(module, LSTMLayer):
             module.forward = MethodType(_builtin_lstm, module)  # type: ignore[method-assign]
     return model
@@ -199,6 +205,13 @@ def _builtin_attention(block: Block, x: Tensor, hidden: Tensor) -> Tensor:
     dropout = block.attention_dropout.rate if block.training else 0.0
     looked = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
     return looked.transpose(1, 2).reshape(batch, time_, width)
+
+
+def _usual_stage(stage: Stage, x: Tensor) -> Tensor:
+    if x.shape[1] == 1:
+        x = x[:, 0].unsqueeze(1)
+    x = F.max_pool2d(stage.norm(stage.maxout(stage.convolution(x))), stage.pool)
+    return stage.dropout(F.relu(x))
 
 
 def _builtin_lstm(layer: LSTMLayer, x: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from distillbias.models import fused
 from distillbias.models.cnn import Maxout, one_channel, product
-from distillbias.models.output import Dropout, batch_norm
+from distillbias.models.dropout import Dropout
+from distillbias.models.output import batch_norm
 
 pytest.importorskip("triton")  # where torch has no builds for GPUs
 

@@ -5,8 +5,9 @@ import torch
 from tests import language
 from torch.testing import assert_close
 
+from distillbias.models.dropout import give_stream
 from distillbias.models.lstm import LSTMLanguageModelConfig
-from distillbias.models.output import Factored, give_stream, initialise, parameter_count
+from distillbias.models.output import Factored, initialise, parameter_count
 from distillbias.models.transformer import TransformerLanguageModelConfig
 from distillbias.studies.agreement_lm import paper
 from distillbias.tasks.task import Spec

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from distillbias.models.cnn import CNNConfig, Maxout, unbiased
+from distillbias.models.dropout import Dropout, give_stream
 from distillbias.models.mlp import MLPConfig
-from distillbias.models.output import Dropout, Factored, give_stream, initialise, parameter_count
+from distillbias.models.output import Factored, initialise, parameter_count
 from distillbias.models.registry import MODELS
 from distillbias.tasks.task import Spec
 

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as some
+from tests.ways import way  # noqa: F401
 from torch import Tensor
 
 from distillbias.models import nonlinear

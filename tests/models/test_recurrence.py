@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tests.ways import way  # noqa: F401
 from torch import Tensor
 
 from distillbias.models.recurrence import lstm

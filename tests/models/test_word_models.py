@@ -9,8 +9,9 @@ from tests.reference.lstm import lstm_layer
 from torch import Tensor, nn
 
 from distillbias.errors import InputError
+from distillbias.models.dropout import Dropout, LockedDropout, give_stream
 from distillbias.models.lstm import LSTMConfig, LSTMLayer, at
-from distillbias.models.output import LockedDropout, give_stream, initialise, parameter_count
+from distillbias.models.output import initialise, parameter_count
 from distillbias.models.transformer import Block, TransformerConfig, Trunk, causal
 from distillbias.models.universal_transformer import UniversalTransformerConfig
 from distillbias.tasks.task import Spec
@@ -89,7 +90,7 @@ def test_readers_see_nothing_of_what_follows(name: str) -> None:
     torch.testing.assert_close(seen[0][:, 3], shorter)
 
 
-class HalvesEverySecond(nn.Module):
+class HalvesEverySecond(Dropout):
     """In the place of dropout of attention: shares that do not sum to 1, the same whatever the shape."""
 
     def forward(self, shares: Tensor) -> Tensor:
@@ -102,7 +103,7 @@ def test_one_word_of_the_last_block_is_as_all_of_them(name: str) -> None:
     model = built(name).double()
     for module in [*model.modules()]:
         if isinstance(module, Block):
-            module.attention_dropout = HalvesEverySecond()
+            module.attention_dropout = HalvesEverySecond(0.5)
     for parameter in model.parameters():  # biases start at 0
         nn.init.normal_(parameter, std=0.3, generator=stream(9))
     words = torch.randint(4, 40, (5, 7), generator=stream(10))

@@ -5,7 +5,7 @@ import torch
 from tests import language, tiny
 from torch import nn
 
-from distillbias.models.output import give_stream
+from distillbias.models.dropout import give_stream
 from distillbias.tasks.task import Examples
 from distillbias.training.batching import ResidentData
 from distillbias.training.checkpoint import Course, freeze, thaw

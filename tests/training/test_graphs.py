@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from distillbias.models.dropout import give_stream
 from distillbias.models.lstm import LSTMConfig
-from distillbias.models.output import ModelConfig, fresh, give_stream, initialise
+from distillbias.models.output import ModelConfig, fresh, initialise
 from distillbias.models.transformer import TransformerConfig
 from distillbias.tasks.task import Examples, Spec
 from distillbias.training import graphs, loop

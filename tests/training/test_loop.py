@@ -178,7 +178,7 @@ def test_the_loop_yields_once_a_batch_and_stops_with_them() -> None:
 
 def test_dropout_takes_part_in_training() -> None:
     """Two streams, two results; one stream, one result: else the seed of a run would not decide it."""
-    from distillbias.models.output import give_stream
+    from distillbias.models.dropout import give_stream
 
     def trained(seed: int) -> Tensor:
         model = tiny.mlp(dropout=0.5)

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.reference import next_word as twin
+from tests.ways import way  # noqa: F401
 from torch.testing import assert_close
 
 from distillbias.errors import InputError

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from distillbias.errors import InputError, RunError
 from distillbias.models.ablated_cnn import AblatedCNNConfig
+from distillbias.models.dropout import give_stream
 from distillbias.models.lstm import LSTMConfig
-from distillbias.models.output import ModelConfig, give_stream, initialise
+from distillbias.models.output import ModelConfig, initialise
 from distillbias.models.registry import MODELS
 from distillbias.models.transformer import TransformerConfig
 from distillbias.models.universal_transformer import UniversalTransformerConfig

@@ -11,7 +11,8 @@ from tests import language
 from torch.testing import assert_close
 
 from distillbias.errors import RunError
-from distillbias.models.output import Factored, give_stream
+from distillbias.models.dropout import give_stream
+from distillbias.models.output import Factored
 from distillbias.studies.files import write_whole
 from distillbias.training import teacher
 from distillbias.training.batching import ResidentData

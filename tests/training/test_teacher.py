@@ -13,7 +13,7 @@ from torch import nn
 
 from distillbias.errors import RunError
 from distillbias.evaluation.predict import predict
-from distillbias.models.output import give_stream
+from distillbias.models.dropout import give_stream
 from distillbias.studies.files import write_whole
 from distillbias.training.batching import Signal
 from distillbias.training.teacher import cached_signal, live_signal, weights_fingerprint

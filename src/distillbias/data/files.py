@@ -17,6 +17,12 @@ GZIP_MAGIC = b"\x1f\x8b"
 ROOM = 2**23  # bytes that any packed file may expand to
 RATIO = 100  # how many times its size a larger one may; of the published sets none expands more than 40 times
 AXES = 4
+CACHE = "DISTILLBIAS_CACHE"
+
+
+def cache_folder() -> Path:
+    """What can be had again lies there: $DISTILLBIAS_CACHE, else ~/.cache/distillbias. Need not exist yet."""
+    return Path(os.environ.get(CACHE) or Path("~") / ".cache" / "distillbias").expanduser()
 
 
 def expansion_limit(packed: int, most: int) -> int:

@@ -16,7 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from distillbias.models.cnn import Maxout, one_channel
-from distillbias.models.output import Dropout, Output, batch_norm
+from distillbias.models.dropout import Dropout
+from distillbias.models.output import Output, batch_norm
 from distillbias.tasks.task import Spec
 
 KERNEL = 3

@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from distillbias.models import fused
-from distillbias.models.output import Dropout, Output, Shares, batch_norm
+from distillbias.models.dropout import Dropout
+from distillbias.models.output import Output, Shares, batch_norm
 from distillbias.tasks.task import Spec
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from distillbias.models.output import Dropout
+from distillbias.models.dropout import Dropout
 
 TILE, SUMMED = 1024, 4096  # values that a program reads at once; where all that it does is to sum them
 PROGRAMS = 528  # that share a sum: four for each multiprocessor of a large GPU
@@ -68,7 +68,7 @@ def finish(
     gets the gradient. What is bf16 is rounded once, at the end.
     """
     sizes = Sizes.of(x, norm.num_features, pool)
-    draws = dropout.draws(prod(sizes.shape), x.device) if dropout.rate else None
+    draws = dropout.draws(prod(sizes.shape), x.device)
     if norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
     return _Finish.apply(x, norm.weight, norm.bias, norm, sizes, draws, dropout.first_kept, dropout.scale)

@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from distillbias.models.output import Dropout, LockedDropout, Output, Shares, tied_output
+from distillbias.models.dropout import Dropout, LockedDropout
+from distillbias.models.output import Output, Shares, tied_output
 from distillbias.models.recurrence import lstm
 from distillbias.tasks.task import Spec
 

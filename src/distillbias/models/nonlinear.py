@@ -15,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from distillbias.models.native import native
+
 REGISTER = 64  # bytes
 PIECE = 2**19  # values: what is computed of more of them on the way leaves the caches, which can take twice as long
 
@@ -45,20 +47,12 @@ class _Gelu(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        first, third = 2 * sqrt(2 / pi), 0.044715  # 2u = first (x + third x^3)
         x = x.contiguous()
         found, slopes = torch.empty_like(x), torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        for start in range(0, x.numel(), PIECE):
-            piece = slice(start, start + PIECE)
-            z = x.view(-1)[piece].to(torch.promote_types(x.dtype, torch.float32))
-            u2 = torch.addcmul(z, z * z, z, value=third).mul_(first)
-            gate = u2.sigmoid()
-            if slopes is not None:
-                # the slope is gate + gate (1 - gate) x d(2u)/dx, and x d(2u)/dx = 3 (2u) - 2 first x
-                slope = u2.add_(z, alpha=-2 * first / 3)
-                slope.addcmul_(slope, gate, value=-1)
-                slopes.view(-1)[piece] = torch.addcmul(gate, gate, slope, value=3, out=slope)
-            found.view(-1)[piece] = gate.mul_(z)
+        if functions := native(x):
+            functions("gelu", x, found, slopes, x.numel())
+        else:
+            _gelu(x, found, slopes)
         if slopes is not None:
             ctx.save_for_backward(slopes)
         return found
@@ -68,6 +62,22 @@ class _Gelu(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> Tensor:
         (slope,) = ctx.saved_tensors
         return upstream * slope
+
+
+def _gelu(x: Tensor, found: Tensor, slopes: Tensor | None) -> None:
+    """By torch's operators."""
+    first, third = 2 * sqrt(2 / pi), 0.044715  # 2u = first (x + third x^3)
+    for start in range(0, x.numel(), PIECE):
+        piece = slice(start, start + PIECE)
+        z = x.view(-1)[piece].to(torch.promote_types(x.dtype, torch.float32))
+        u2 = torch.addcmul(z, z * z, z, value=third).mul_(first)
+        gate = u2.sigmoid()
+        if slopes is not None:
+            # the slope is gate + gate (1 - gate) x d(2u)/dx, and x d(2u)/dx = 3 (2u) - 2 first x
+            slope = u2.add_(z, alpha=-2 * first / 3)
+            slope.addcmul_(slope, gate, value=-1)
+            slopes.view(-1)[piece] = torch.addcmul(gate, gate, slope, value=3, out=slope)
+        found.view(-1)[piece] = gate.mul_(z)
 
 
 class _ShortSoftmax(torch.autograd.Function):

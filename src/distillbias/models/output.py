@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int16
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from distillbias.tasks.task import Spec
@@ -63,72 +63,6 @@ class ModelConfig(Protocol):
     def build(self, spec: Spec) -> nn.Module: ...
 
     def __hash__(self) -> int: ...
-
-
-class Dropout(nn.Module):
-    """Inverted dropout that draws from its own stream, so that no run touches the global one.
-
-    `stream` is set by `give_stream`; without it training mode is an error, because a draw from the
-    global stream would make a run depend on what ran before it. The rate is exact to 1/65536.
-    """
-
-    def __init__(self, rate: float):
-        super().__init__()
-        self.rate = rate
-        self.stream: torch.Generator | None = None
-
-    @property
-    def first_kept(self) -> int:
-        """The smallest draw that is kept: draws are uniform in -32768 .. 32767."""
-        return round(self.rate * 65536) - 32768
-
-    @property
-    def scale(self) -> float:
-        return 1 / (1 - self.rate)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self._mask(x) if self.training and self.rate else x
-
-    def draws(self, count: int, device: torch.device) -> Int16[Tensor, " count"]:
-        """One for each element of a tensor, in its memory order.
-
-        Four from one 64-bit word: `bernoulli_` takes 20 times as long on a CPU, a third of a whole training step of
-        the CNN.
-        """
-        if self.stream is None:
-            raise RuntimeError("dropout has no random stream: call give_stream(model, generator) before training")
-        words = torch.empty((count + 3) // 4, dtype=torch.int64, device=device)
-        return words.random_(-(2**63), None, generator=self.stream).view(torch.int16)[:count]
-
-    def _mask(self, x: Tensor) -> Tensor:
-        """0 or 1/(1 - rate) for each element of `x`, in its memory order."""
-        draws, mask = self.draws(x.numel(), x.device), torch.empty(x.numel(), dtype=x.dtype, device=x.device)
-        # straight into the type of x: by way of booleans it takes five times as long
-        torch.ge(draws, self.first_kept, out=mask)
-        mask.mul_(self.scale)
-        return mask.as_strided(x.size(), x.stride()) if _dense(x) else mask.view(x.shape)
-
-    def extra_repr(self) -> str:
-        return f"rate={self.rate}"
-
-
-class LockedDropout(Dropout):
-    """One mask for all steps of a sequence [batch, time, width] (Gal & Ghahramani 2016)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * super().forward(torch.ones_like(x[:, :1])) if self.training and self.rate else x
-
-
-def _dense(x: Tensor) -> bool:
-    """True if the elements of `x` fill one block of memory, in whatever order (channels-last, say)."""
-    return x.is_contiguous() or (x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last))
-
-
-def give_stream(model: nn.Module, stream: torch.Generator) -> None:
-    """Let every dropout layer of `model` draw from `stream`, in the order of the forward pass."""
-    for module in model.modules():
-        if isinstance(module, Dropout):
-            module.stream = stream
 
 
 def batch_norm(kind: Callable[..., Norm], channels: int) -> Norm:

@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from distillbias.models.native import Native, native
+
 
 def lstm(
     x: Float[Tensor, "batch time inputs"],
@@ -42,9 +44,18 @@ class _Lstm(torch.autograd.Function):
         cells = torch.empty(time, batch, width, dtype=torch.promote_types(x.dtype, torch.float32))
         said, squashed = x.new_empty(batch, time, width), x.new_empty(time, batch, width)
         states = x.new_empty(time, batch, len(kept))
+        functions = native(x)
         for t, (gate, cell) in enumerate(zip(gates, cells, strict=True)):
             if t:
                 torch.addmm(gate, states[t - 1], carried.t(), out=gate)
+            if functions:
+                before = cells[t - 1] if t else None
+                functions(
+                    "lstm_word",
+                    *(gate, before, cell, squashed[t], said[:, t], time * width, kept, len(kept), states[t]),
+                    *(batch, width),
+                )
+                continue
             gate[:, : 2 * width].sigmoid_()
             gate[:, 2 * width : 3 * width].tanh_()
             gate[:, 3 * width :].sigmoid_()
@@ -67,6 +78,9 @@ class _Lstm(torch.autograd.Function):
         through_tanh = torch.ops.aten.tanh_backward
         slopes = torch.empty_like(gates)  # of the sums that the gates are made of
         on_cell = torch.zeros_like(cells[0])
+        if functions := native(upstream):
+            _back(functions, upstream.contiguous(), on_cell, slopes, *ctx.saved_tensors[2:])
+            return _gathered(slopes, steps, weight_ih, states)
         on_states = upstream.transpose(0, 1).clone(memory_format=torch.contiguous_format)
         for t in reversed(range(len(gates))):
             on_state = on_states[t]
@@ -84,7 +98,38 @@ class _Lstm(torch.autograd.Function):
                 on_cell.mul_(forget)
             else:
                 to_forget.zero_()
-        flat = slopes.flatten(0, 1)
-        on_x = (flat @ weight_ih).view(*slopes.shape[:2], -1).transpose(0, 1)
-        on_carried = slopes[1:].flatten(0, 1).t() @ states[:-1].flatten(0, 1)
-        return on_x, flat.t() @ steps, on_carried, flat.sum(0), None
+        return _gathered(slopes, steps, weight_ih, states)
+
+
+def _back(
+    functions: Native,
+    upstream: Tensor,
+    on_cell: Tensor,
+    slopes: Tensor,
+    carried: Tensor,
+    kept: Tensor,
+    gates: Tensor,
+    cells: Tensor,
+    squashed: Tensor,
+    *_: Tensor,
+) -> None:
+    """Fills `slopes`, the native way."""
+    batch, time, width = upstream.shape
+    for t in reversed(range(time)):
+        above = slopes[t + 1] @ carried if t + 1 < time else None
+        before = cells[t - 1] if t else None
+        functions(
+            "lstm_word_back",
+            *(upstream[:, t], time * width, above, kept, len(kept), gates[t], before, squashed[t], on_cell, slopes[t]),
+            *(batch, width),
+        )
+
+
+def _gathered(
+    slopes: Tensor, steps: Tensor, weight_ih: Tensor, states: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
+    """The gradients by what went in."""
+    flat = slopes.flatten(0, 1)
+    on_x = (flat @ weight_ih).view(*slopes.shape[:2], -1).transpose(0, 1)
+    on_carried = slopes[1:].flatten(0, 1).t() @ states[:-1].flatten(0, 1)
+    return on_x, flat.t() @ steps, on_carried, flat.sum(0), None

@@ -18,9 +18,11 @@ from torch import Tensor, nn
 
 from distillbias.data.vocabulary import BEGIN
 from distillbias.errors import InputError
+from distillbias.models.compiled import add_dropped, attend, layer_norm
+from distillbias.models.dropout import Dropout
 from distillbias.models.lstm import at, last_word
 from distillbias.models.nonlinear import gelu, softmax
-from distillbias.models.output import Dropout, Output, Shares, tied_output
+from distillbias.models.output import Output, Shares, tied_output
 from distillbias.tasks.task import ADDED, Spec
 
 POSITIONS = 1024
@@ -164,19 +166,22 @@ class Block(nn.Module):
         self, x: Float[Tensor, "batch time width"], hidden: Tensor, read: Int[Tensor, " batch"] | None = None
     ) -> Float[Tensor, "batch *time width"]:
         """`hidden` is added to the scores: 0 where a word looks, far below where it does not; `read` as in Trunk."""
-        normed = self.attention_norm(x)
+        normed = layer_norm(x, self.attention_norm)
         if read is None:
             attended = self.attend(normed, hidden)
         else:
             attended, x = self.attend_from(read, normed, hidden), at(x, read)
-        x = x + self.attended_dropout(self.project(attended))
-        return x + self.dropout(self.narrow(gelu(self.widen(self.norm(x)))))
+        x = add_dropped(x, self.project(attended), self.attended_dropout)
+        return add_dropped(x, self.narrow(gelu(self.widen(layer_norm(x, self.norm)))), self.dropout)
 
     def attend(self, x: Float[Tensor, "batch time width"], hidden: Tensor) -> Float[Tensor, "batch time width"]:
-        """As plain matrix products: on a CPU, at these lengths, faster than the built-in attention."""
+        """Native, else as plain matrix products: at these lengths, faster on a CPU than the built-in attention."""
         batch, time, width = x.shape
+        qkv = self.qkv(x)
+        if (native := attend(qkv, hidden, self.heads, self.attention_dropout)) is not None:
+            return native
         # copied once into one block of memory, in which the products read each part as it lies
-        query, key, value = self.qkv(x).view(batch, time, 3, self.heads, -1).permute(2, 0, 3, 1, 4).contiguous()
+        query, key, value = qkv.view(batch, time, 3, self.heads, -1).permute(2, 0, 3, 1, 4).contiguous()
         scores = torch.add(hidden.to(query.dtype), query @ key.transpose(-1, -2), alpha=1 / sqrt(width // self.heads))
         looked = self.attention_dropout(softmax(scores)) @ value
         return looked.transpose(1, 2).reshape(batch, time, width)

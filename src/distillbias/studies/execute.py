@@ -16,7 +16,8 @@ from distillbias.evaluation.calibration import expected_calibration_error, paper
 from distillbias.evaluation.metrics import accuracy, negative_log_likelihood, softmax
 from distillbias.evaluation.perplexity import perplexities, sentence_losses
 from distillbias.evaluation.predict import predict, sample_rows
-from distillbias.models.output import fresh, give_stream, parameter_count
+from distillbias.models.dropout import give_stream
+from distillbias.models.output import fresh, parameter_count
 from distillbias.studies.checkpoints import EVERY, Checkpoints
 from distillbias.studies.files import write_json, write_whole
 from distillbias.studies.lessons import Lesson, build, lesson, place

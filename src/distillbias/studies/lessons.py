@@ -9,7 +9,8 @@ from torch import nn
 
 from distillbias.errors import InputError, RunError
 from distillbias.evaluation.predict import predict, sample_rows
-from distillbias.models.output import fresh, give_stream, initialise
+from distillbias.models.dropout import give_stream
+from distillbias.models.output import fresh, initialise
 from distillbias.studies.record import WEIGHTS
 from distillbias.studies.run import Run
 from distillbias.studies.store import Store

@@ -9,12 +9,12 @@ Logs, teachers' signals and analyses stay on the machine that made them: they ar
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from distillbias.data.files import cache_folder
 from distillbias.errors import InputError
 from distillbias.studies.claim import Claim
 from distillbias.studies.files import clear_errors, write_json, write_whole
@@ -23,7 +23,6 @@ from distillbias.studies.record import RECORD, WEIGHTS, Record
 from distillbias.studies.run import Run
 from distillbias.studies.store import CHECKPOINT, DONE, Store
 
-VARIABLE = "DISTILLBIAS_CACHE"
 CLAIM = ".claim"
 DOUBT = ".doubt"  # in the copy of a run of which something was damaged there
 Sums = dict[str, str]
@@ -31,8 +30,7 @@ Sums = dict[str, str]
 
 def copies(url: str) -> Path:
     """Where this machine keeps its copy: below $DISTILLBIAS_CACHE, else ~/.cache/distillbias."""
-    cache = Path(os.environ.get(VARIABLE) or Path("~") / ".cache" / "distillbias").expanduser()
-    return cache / "stores" / hashlib.sha256(url.encode()).hexdigest()[:16]
+    return cache_folder() / "stores" / hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
 class RemoteStore(Store):

@@ -12,7 +12,8 @@ from collections.abc import Callable, Hashable
 import torch
 from torch import Tensor, nn
 
-from distillbias.models.output import Dropout, Factored
+from distillbias.models.dropout import Dropout
+from distillbias.models.output import Factored
 from distillbias.training.objectives import Batch
 
 Update = Callable[[Batch], Tensor]  # takes a step, gives its loss

@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from distillbias.errors import InputError
+from distillbias.models.native import native
 from distillbias.models.output import Factored
 from distillbias.training.distillation import Factor, temperature_factor
 
@@ -26,8 +27,8 @@ CHUNK = 512  # positions whose logits are made together: one product with the vo
 BLOCK = 32  # positions whose softmax is made together: on a CPU they stay in the cache
 
 Targets = Int[Tensor, "batch answers"]
-# (logits, what they are compared with) of a block -> losses [block], their gradients by the logits [block, words]
-Kernel = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+# (logits [block, words], what they are compared with) -> losses [block]; gradients by the logits take their place
+Kernel = Callable[[Tensor, Tensor], Tensor]
 
 
 def targets(words: Int[Tensor, "batch time"]) -> Int[Tensor, "batch time-1"]:
@@ -58,11 +59,16 @@ def kl_from_teacher(
         raise InputError(f"temperature is {temperature}; it must be positive")
     states, words = _states(teacher.detach(), targets, student.states.dtype)
 
-    def kernel(logits: Tensor, said: Tensor) -> tuple[Tensor, Tensor]:
+    def kernel(logits: Tensor, said: Tensor) -> Tensor:
+        if functions := native(logits):
+            losses = torch.empty(len(logits))
+            functions("kl_from_teacher", logits, said, 1 / temperature, losses, *logits.shape)
+            return losses
         z, t = _precise(logits) / temperature, _precise(said) / temperature
         (q, log_total_q), (p, log_total_p) = _softmax(z), _softmax(t)
         divergence = torch.linalg.vecdot(p, t.sub_(z)) - log_total_p + log_total_q
-        return divergence, q.sub_(p).mul_(1 / temperature)
+        logits.copy_(q.sub_(p).mul_(1 / temperature))
+        return divergence
 
     mean = _mean(student, targets, kernel, lambda where: states[where] @ words.T, chunk)
     return temperature_factor(factor, temperature) * mean
@@ -76,11 +82,16 @@ def losses(logits: Factored, targets: Targets, chunk: int = CHUNK) -> Float[Tens
     return torch.cat(found).view(targets.shape) * (targets != 0)
 
 
-def _label_kernel(logits: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+def _label_kernel(logits: Tensor, right: Tensor) -> Tensor:
+    if functions := native(logits):
+        losses = torch.empty(len(logits))
+        functions("cross_entropy", logits, right.contiguous(), losses, *logits.shape)
+        return losses
     z = _precise(logits)
     q, log_total = _softmax(z)
     losses = log_total - z.gather(1, right)[:, 0]
-    return losses, q.scatter_add_(1, right, q.new_full((1, 1), -1.0).expand_as(right))
+    logits.copy_(q.scatter_add_(1, right, q.new_full((1, 1), -1.0).expand_as(right)))
+    return losses
 
 
 def _softmax(z: Float[Tensor, "block words"]) -> tuple[Float[Tensor, "block words"], Float[Tensor, " block"]]:
@@ -121,7 +132,7 @@ class _Mean(torch.autograd.Function):
             logits, compared = seen @ words.T, beside(where)
             losses = torch.empty_like(weight)
             for rows in (slice(at, at + block) for at in range(0, len(seen), block)):
-                losses[rows], logits[rows] = kernel(logits[rows], compared[rows])  # the gradient takes their place
+                losses[rows] = kernel(logits[rows], compared[rows])
             mean += weight @ losses
             # the weights go on the narrow factors: scaling a block of the vocabulary's width costs another pass
             weight = weight.to(states.dtype)[:, None]

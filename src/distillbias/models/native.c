@@ -1,0 +1,503 @@
+/* What a training step does between its matrix products, on one thread of a CPU: each function passes over its values
+   once or twice, where torch's operators pass over them once each. native.py compiles this file for the machine it is
+   on, once for each type of value (-DBF16, else float32), and says what the functions are called with.
+
+   Values are read from and rounded to their type, all else is float32. Arrays are dense and in C order unless a stride
+   is given; matrices of values have a row for each example or word. Sums are in an order that is the same each time.
+   `draws` are of a Dropout: 16 bits each, kept from `first` on, what is kept is scaled. Without draws all is kept. */
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef BF16
+typedef uint16_t value;
+
+static inline float get(value x) {
+    uint32_t bits = (uint32_t)x << 16;
+    float y;
+    memcpy(&y, &bits, sizeof y);
+    return y;
+}
+
+static inline value put(float x) { /* to the nearest, of two the even one */
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (bits + 0x7fff + ((bits >> 16) & 1)) >> 16; /* the NaNs that a processor makes stay NaN */
+}
+#else
+typedef float value;
+static inline float get(value x) { return x; }
+static inline value put(float x) { return x; }
+#endif
+
+/* e^x, infinite above e^88.4 and never below e^-87: 2^n e^r, the second by a polynomial. For float32 that of Cephes' expf
+   (Moshier); bf16 is served by a shorter one, to 3e-6 of it, the best of its degree. */
+static inline float exponential(float x) {
+    x = x < -87.0f ? -87.0f : x;
+    x = x > 89.0f ? 89.0f : x; /* as written, both let NaN pass */
+    const float n = rintf(x * 1.44269504088896341f);
+#ifdef BF16
+    const float r = x - n * 0.693147180559945309f;
+    float p = 4.145856684e-2f;
+    p = p * r + 1.679093227e-1f;
+    p = p * r + 5.000436042e-1f;
+    p = p * r + 9.999633902e-1f;
+    p = p * r + 9.999992610e-1f;
+#else
+    const float r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+#endif
+    const uint32_t bits = (uint32_t)((int32_t)n + 127) << 23;
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    return p * power;
+}
+
+/* The same, 0 where less than e^-87 is left: of a share of nothing, say. */
+static inline float power_of(float x) {
+    const float found = exponential(x);
+    return x < -87.0f ? 0.0f : found;
+}
+
+static inline float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
+
+/* Near 0 the quotient would lose its leading digits: there, in float32, a polynomial of Cephes' tanhf. */
+static inline float tangent(float x) {
+    const float far = 2.0f * sigmoid(2.0f * x) - 1.0f, square = x * x;
+#ifdef BF16
+    return square < 1e-3f ? x : far;
+#else
+    float p = -5.70498872745e-3f;
+    p = p * square + 2.06390887954e-2f;
+    p = p * square - 5.37397155531e-2f;
+    p = p * square + 1.33314422036e-1f;
+    p = p * square - 3.33332819422e-1f;
+    return square < 0.390625f ? p * square * x + x : far;
+#endif
+}
+
+typedef float lanes __attribute__((vector_size(64), aligned(4)));
+enum { LANES = 16 };
+
+static inline long round_up(long count, long to) { return (count + to - 1) / to * to; }
+
+/* Of all lanes, in pairs of pairs: the compiler may not choose an order itself, and would add one after the other. */
+static inline float sum_of(const float *x) {
+    lanes all = *(const lanes *)x;
+    all += __builtin_shufflevector(all, all, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+    all += __builtin_shufflevector(all, all, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
+    all += __builtin_shufflevector(all, all, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+    return all[0] + all[1];
+}
+
+static inline float kept(const int16_t *draws, long i, int32_t first, float scale) {
+    return draws[i] >= first ? scale : 0.0f;
+}
+
+/* ---- GELU, its tanh approximation: x sigmoid(2u), 2u = a (x + c x^3); `slopes`, if wanted, are for its gradient */
+
+int gelu(const value *restrict x, value *restrict y, value *restrict slopes, long count) {
+    const float a = 1.5957691216057308f, c = 0.044715f;
+    if (!slopes) {
+#pragma omp simd
+        for (long i = 0; i < count; i++) {
+            float z = get(x[i]);
+            y[i] = put(z * sigmoid(a * (z + c * z * z * z)));
+        }
+        return 0;
+    }
+#pragma omp simd
+    for (long i = 0; i < count; i++) {
+        float z = get(x[i]), cubic = c * z * z * z, gate = sigmoid(a * (z + cubic));
+        y[i] = put(z * gate);
+        slopes[i] = put(gate + gate * (1.0f - gate) * (a * (z + 3.0f * cubic)));
+    }
+    return 0;
+}
+
+/* ---- dropout; to what is added to it, in float32 */
+
+int drop(
+    const value *restrict x, const int16_t *restrict draws, long first, float scale, value *restrict y, long count
+) {
+#pragma omp simd
+    for (long i = 0; i < count; i++) y[i] = put(get(x[i]) * kept(draws, i, first, scale));
+    return 0;
+}
+
+int add_dropped(
+    const float *restrict x, const value *restrict added, const int16_t *restrict draws, long first, float scale,
+    float *restrict y, long count
+) {
+#pragma omp simd
+    for (long i = 0; i < count; i++) y[i] = x[i] + get(added[i]) * kept(draws, i, first, scale);
+    return 0;
+}
+
+int drop_down(
+    const float *restrict upstream, const int16_t *restrict draws, long first, float scale, value *restrict down,
+    long count
+) {
+#pragma omp simd
+    for (long i = 0; i < count; i++) down[i] = put(upstream[i] * kept(draws, i, first, scale));
+    return 0;
+}
+
+/* ---- layer norm of rows in float32, whole lanes wide; the answer in the type of values. `statistics`, [2, rows]: of
+   each row its mean, and what it is scaled by */
+
+int layer_norm(
+    const float *restrict x, const float *restrict weight, const float *restrict bias, float eps,
+    value *restrict y, float *restrict statistics, long rows, long width
+) {
+    for (long r = 0; r < rows; r++, x += width, y += width) {
+        float sums[LANES] = {0}, squares[LANES] = {0};
+        for (long j = 0; j < width; j += LANES)
+#pragma omp simd
+            for (int i = 0; i < LANES; i++) sums[i] += x[j + i];
+        const float mean = sum_of(sums) / width;
+        for (long j = 0; j < width; j += LANES)
+#pragma omp simd
+            for (int i = 0; i < LANES; i++) squares[i] += (x[j + i] - mean) * (x[j + i] - mean);
+        const float scale = 1.0f / sqrtf(sum_of(squares) / width + eps);
+#pragma omp simd
+        for (long j = 0; j < width; j++) y[j] = put((x[j] - mean) * scale * weight[j] + bias[j]);
+        statistics[r] = mean;
+        statistics[rows + r] = scale;
+    }
+    return 0;
+}
+
+int layer_norm_back(
+    const value *restrict upstream, const float *restrict x, const float *restrict weight,
+    const float *restrict statistics, float *restrict down, float *restrict on_weight, float *restrict on_bias,
+    long rows, long width
+) {
+    memset(on_weight, 0, width * sizeof(float));
+    memset(on_bias, 0, width * sizeof(float));
+    for (long r = 0; r < rows; r++, x += width, upstream += width, down += width) {
+        const float mean = statistics[r], scale = statistics[rows + r];
+        float sums[LANES] = {0}, alongs[LANES] = {0};
+        for (long j = 0; j < width; j += LANES)
+#pragma omp simd
+            for (int i = 0; i < LANES; i++) {
+                float above = get(upstream[j + i]), normed = (x[j + i] - mean) * scale;
+                on_weight[j + i] += above * normed;
+                on_bias[j + i] += above;
+                sums[i] += above * weight[j + i];
+                alongs[i] += above * weight[j + i] * normed;
+            }
+        const float sum = sum_of(sums) / width, along = sum_of(alongs) / width;
+#pragma omp simd
+        for (long j = 0; j < width; j++)
+            down[j] = scale * (get(upstream[j]) * weight[j] - sum - (x[j] - mean) * scale * along);
+    }
+    return 0;
+}
+
+/* ---- attention, [batch, time, 3 (query, key, value), heads, size] to [batch, time, heads, size] */
+
+enum { BLOCK = 6, TALL = 18 }; /* of at most LANES words; rows, in whole blocks */
+
+/* Zeros, from the start of a cache line: then no lanes lie in two. */
+static float *aligned(long count) {
+    const size_t bytes = round_up(count * sizeof(float), 64);
+    float *const room = aligned_alloc(64, bytes);
+    return room ? memset(room, 0, bytes) : NULL;
+}
+
+/* c = a b: a has its rows `down` apart and its columns `across`, b and c are dense and `wide`, in whole lanes.
+   Rows are made BLOCK at a time, so a and c have room for whole blocks. */
+static void multiply(
+    const float *restrict a, long down, long across, const float *restrict b, float *restrict c, long rows, long inner,
+    long wide
+) {
+    for (long r = 0; r < rows; r += BLOCK, a += BLOCK * down, c += BLOCK * wide)
+        for (long j = 0; j < wide; j += LANES) {
+            lanes sums[BLOCK] = {0};
+            for (long k = 0; k < inner; k++) {
+                const lanes from = *(const lanes *)(b + k * wide + j);
+                for (int i = 0; i < BLOCK; i++) sums[i] += a[i * down + k * across] * from;
+            }
+            for (int i = 0; i < BLOCK; i++) *(lanes *)(c + i * wide + j) = sums[i];
+        }
+}
+
+/* Of one example, [time, parts, heads, size], the rows of each part and head: [parts, heads, TALL, size]. Memory is
+   read as it lies, at once for all heads: what each head alone reads lies far apart. */
+static void read_rows(const value *restrict x, float *restrict rows, long parts, long heads, long time, long size) {
+    for (long t = 0; t < time; t++)
+        for (long part = 0; part < parts * heads; part++, x += size) {
+            float *restrict row = rows + (part * TALL + t) * size;
+#pragma omp simd
+            for (long d = 0; d < size; d++) row[d] = get(x[d]);
+        }
+}
+
+static void write_rows(const float *restrict rows, value *restrict x, long parts, long heads, long time, long size) {
+    for (long t = 0; t < time; t++)
+        for (long part = 0; part < parts * heads; part++, x += size) {
+            const float *restrict row = rows + (part * TALL + t) * size;
+#pragma omp simd
+            for (long d = 0; d < size; d++) x[d] = put(row[d]);
+        }
+}
+
+static void scale_rows(float *restrict rows, float factor, long count) {
+#pragma omp simd
+    for (long i = 0; i < count; i++) rows[i] *= factor;
+}
+
+static void turn(const float *restrict rows, float *restrict columns, long time, long size) {
+    for (long t = 0; t < time; t++)
+        for (long d = 0; d < size; d++) columns[d * LANES + t] = rows[t * size + d];
+}
+
+/* Of one row of one head the draws, as factors. */
+static inline void choose(const int16_t *restrict draws, long first, float scale, float *restrict times, long time) {
+    int16_t drawn[LANES] = {0};
+    if (draws) memcpy(drawn, draws, time * sizeof *draws);
+    else first = INT16_MIN, scale = 1.0f;
+#pragma omp simd
+    for (int j = 0; j < LANES; j++) times[j] = kept(drawn, j, first, scale);
+}
+
+/* `hidden` of one example in rows of whole lanes, in which nobody looks beyond `time`. */
+static void read_hidden(const float *restrict hidden, long apart, float *restrict below, long time) {
+    for (long r = 0; r < time; r++)
+        for (long j = 0; j < LANES; j++) below[r * LANES + j] = j < time ? hidden[r * apart + j] : -INFINITY;
+}
+
+/* `hidden`: what is added to the scores of a row, from -inf to 0; 0 strides where all share it. `totals`,
+   [batch, heads, time]: log sum exp of the scores, if wanted for the backward pass. `size` is in whole lanes. */
+int attend(
+    const value *restrict qkv, const float *restrict hidden, long hidden_batch, long hidden_row,
+    const int16_t *restrict draws, long first, float scale, value *restrict looked, float *restrict totals, long batch,
+    long time, long heads, long size
+) {
+    const long head = TALL * size;
+    float *const room = aligned(4 * heads * head + head + 2 * TALL * LANES);
+    if (!room) return 1;
+    float *const given = room, *const found = given + 3 * heads * head, *const keys = found + heads * head;
+    float *const shares = keys + head, *const below = shares + TALL * LANES;
+    for (long b = 0; b < batch; b++) {
+        if (!b || hidden_batch) read_hidden(hidden + b * hidden_batch, hidden_row, below, time);
+        read_rows(qkv + b * time * 3 * heads * size, given, 3, heads, time, size);
+        scale_rows(given, 1.0f / sqrtf(size), heads * head);
+        for (long h = 0; h < heads; h++) {
+            const float *const query = given + h * head, *const key = query + heads * head;
+            turn(key, keys, time, size);
+            multiply(query, size, 1, keys, shares, time, size, LANES);
+            for (long r = 0; r < time; r++) {
+                const long row = (b * heads + h) * time + r;
+                float *restrict share = shares + r * LANES;
+#pragma omp simd
+                for (int j = 0; j < LANES; j++) share[j] += below[r * LANES + j];
+                float most = -INFINITY;
+#pragma omp simd reduction(max : most)
+                for (int j = 0; j < LANES; j++) most = share[j] > most ? share[j] : most;
+#pragma omp simd
+                for (int j = 0; j < LANES; j++) share[j] = power_of(share[j] - most);
+                const float total = sum_of(share), part = 1.0f / total;
+                float times[LANES];
+                if (totals) totals[row] = most + logf(total);
+                choose(draws ? draws + row * time : NULL, first, scale, times, time);
+#pragma omp simd
+                for (int j = 0; j < LANES; j++) share[j] *= part * times[j];
+            }
+            multiply(shares, LANES, 1, key + heads * head, found + h * head, time, time, size);
+        }
+        write_rows(found, looked + b * time * heads * size, 1, heads, time, size);
+    }
+    free(room);
+    return 0;
+}
+
+int attend_back(
+    const value *restrict upstream, const value *restrict qkv, const float *restrict hidden, long hidden_batch,
+    long hidden_row, const float *restrict totals, const int16_t *restrict draws, long first, float scale,
+    value *restrict down, long batch, long time, long heads, long size
+) {
+    const long head = TALL * size;
+    const float steep = 1.0f / sqrtf(size);
+    float *const room = aligned(7 * heads * head + 2 * head + 3 * TALL * LANES);
+    if (!room) return 1;
+    float *const given = room, *const above = given + 3 * heads * head, *const found = above + heads * head;
+    float *const keys = found + 3 * heads * head, *const contents = keys + head, *const shares = contents + head;
+    float *const slopes = shares + TALL * LANES, *const below = slopes + TALL * LANES;
+    for (long b = 0; b < batch; b++) {
+        if (!b || hidden_batch) read_hidden(hidden + b * hidden_batch, hidden_row, below, time);
+        read_rows(qkv + b * time * 3 * heads * size, given, 3, heads, time, size);
+        read_rows(upstream + b * time * heads * size, above, 1, heads, time, size);
+        scale_rows(given, steep, heads * head);
+        for (long h = 0; h < heads; h++) {
+            const float *const query = given + h * head, *const key = query + heads * head;
+            const float *const handed = above + h * head;
+            float *const on_query = found + h * head, *const on_key = on_query + heads * head;
+            turn(key, keys, time, size);
+            turn(key + heads * head, contents, time, size);
+            multiply(query, size, 1, keys, shares, time, size, LANES);
+            multiply(handed, size, 1, contents, slopes, time, size, LANES);
+            for (long r = 0; r < time; r++) {
+                const long row = (b * heads + h) * time + r;
+                float *restrict share = shares + r * LANES, *restrict slope = slopes + r * LANES;
+                const float total = totals[row];
+                float times[LANES], parts[LANES];
+                choose(draws ? draws + row * time : NULL, first, scale, times, time);
+#pragma omp simd
+                for (int j = 0; j < LANES; j++) {
+                    parts[j] = power_of(share[j] + below[r * LANES + j] - total);
+                    share[j] = parts[j] * times[j]; /* what the contents were summed with */
+                    slope[j] *= share[j];
+                }
+                const float along = sum_of(slope);
+#pragma omp simd
+                for (int j = 0; j < LANES; j++) slope[j] -= parts[j] * along;
+            }
+            multiply(shares, 1, LANES, handed, on_key + heads * head, time, time, size);
+            multiply(slopes, LANES, 1, key, on_query, time, time, size);
+            multiply(slopes, 1, LANES, query, on_key, time, time, size);
+        }
+        scale_rows(found, steep, heads * head);
+        write_rows(found, down + b * time * 3 * heads * size, 3, heads, time, size);
+    }
+    free(room);
+    return 0;
+}
+
+/* ---- one word of an LSTM layer; gates in the order input, forget, cell, output, [batch, 4, width]. `kept`: the
+   units, `many`, that recurrent dropout lets through. Of the first word `before`, the cells, is null. */
+
+int lstm_word(
+    value *restrict gates, const float *restrict before, float *restrict cells, value *restrict squashed,
+    value *restrict said, long said_row, const int64_t *restrict kept_units, long many, value *restrict states,
+    long batch, long width
+) {
+    float *const zeros = calloc(width, sizeof(float));
+    if (!zeros) return 1;
+    for (long b = 0; b < batch; b++, gates += 4 * width, cells += width, squashed += width, said += said_row) {
+        const float *restrict held = before ? before + b * width : zeros;
+        value *restrict enter = gates, *restrict forget = gates + width, *restrict new = gates + 2 * width;
+        value *restrict leave = gates + 3 * width;
+#pragma omp simd
+        for (long j = 0; j < width; j++) {
+            float in = sigmoid(get(enter[j])), out = sigmoid(get(forget[j])), fresh = tangent(get(new[j]));
+            enter[j] = put(in);
+            forget[j] = put(out);
+            new[j] = put(fresh);
+            cells[j] = in * fresh + out * held[j];
+        }
+#pragma omp simd
+        for (long j = 0; j < width; j++) {
+            float open = sigmoid(get(leave[j])), small = tangent(cells[j]);
+            leave[j] = put(open);
+            squashed[j] = put(small);
+            said[j] = put(open * small);
+        }
+        for (long k = 0; k < many; k++) states[b * many + k] = said[kept_units[k]];
+    }
+    free(zeros);
+    return 0;
+}
+
+/* `carried`, [batch, many]: what the next word hands down to the kept units, null at the last. `on_cells` are those of
+   the next word and become those of this. */
+int lstm_word_back(
+    const value *restrict upstream, long upstream_row, const value *restrict carried,
+    const int64_t *restrict kept_units, long many, const value *restrict gates, const float *restrict before,
+    const value *restrict squashed, float *restrict on_cells, value *restrict slopes, long batch, long width
+) {
+    float *const above = calloc(2 * width, sizeof(float)), *const zeros = above + width;
+    if (!above) return 1;
+    for (long b = 0; b < batch; b++, gates += 4 * width, slopes += 4 * width, squashed += width, on_cells += width) {
+        const value *restrict enter = gates, *restrict forget = gates + width, *restrict new = gates + 2 * width;
+        const value *restrict leave = gates + 3 * width;
+        const float *restrict held = before ? before + b * width : zeros;
+#pragma omp simd
+        for (long j = 0; j < width; j++) above[j] = get(upstream[b * upstream_row + j]);
+        if (carried)
+            for (long k = 0; k < many; k++) above[kept_units[k]] += get(carried[b * many + k]);
+#pragma omp simd
+        for (long j = 0; j < width; j++) {
+            float in = get(enter[j]), out = get(forget[j]), fresh = get(new[j]), open = get(leave[j]);
+            float small = get(squashed[j]), cell = on_cells[j] + above[j] * open * (1.0f - small * small);
+            slopes[j] = put(cell * fresh * in * (1.0f - in));
+            slopes[width + j] = put(cell * held[j] * out * (1.0f - out));
+            slopes[2 * width + j] = put(cell * in * (1.0f - fresh * fresh));
+            slopes[3 * width + j] = put(above[j] * small * open * (1.0f - open));
+            on_cells[j] = cell * out;
+        }
+    }
+    free(above);
+    return 0;
+}
+
+/* ---- losses over a vocabulary, and in place of the logits their gradients by them */
+
+/* exp(factor (x - most)) in `powers`, and their sum. */
+static float powers_of(
+    const value *restrict x, float factor, long words, float *restrict powers, float *restrict most_of
+) {
+    float most = -INFINITY, total = 0.0f;
+#pragma omp simd reduction(max : most)
+    for (long j = 0; j < words; j++) {
+        float here = get(x[j]);
+        most = here > most ? here : most;
+    }
+#pragma omp simd reduction(+ : total)
+    for (long j = 0; j < words; j++) {
+        powers[j] = power_of((get(x[j]) - most) * factor);
+        total += powers[j];
+    }
+    *most_of = most;
+    return total;
+}
+
+/* KL(teacher || student) of the softened answers, in nats; `colder` is 1 / temperature. */
+int kl_from_teacher(
+    value *restrict student, const value *restrict teacher, float colder, float *restrict losses, long rows, long words
+) {
+    float *const q = malloc(2 * words * sizeof(float)), *const p = q + words;
+    if (!q) return 1;
+    for (long r = 0; r < rows; r++, student += words, teacher += words) {
+        float z0, t0, along = 0.0f;
+        const float q_total = powers_of(student, colder, words, q, &z0);
+        const float p_total = powers_of(teacher, colder, words, p, &t0);
+        const float part = colder / q_total;
+        const float ratio = q_total / p_total; /* 1 if both say the same: then exactly nothing is left */
+#pragma omp simd reduction(+ : along)
+        for (long j = 0; j < words; j++) {
+            along += p[j] * ((get(teacher[j]) - t0) - (get(student[j]) - z0));
+            student[j] = put(part * (q[j] - ratio * p[j]));
+        }
+        losses[r] = along * colder / p_total + logf(q_total) - logf(p_total);
+    }
+    free(q);
+    return 0;
+}
+
+/* -log p(right), in nats. */
+int cross_entropy(
+    value *restrict logits, const int64_t *restrict right, float *restrict losses, long rows, long words
+) {
+    float *const q = malloc(words * sizeof(float));
+    if (!q) return 1;
+    for (long r = 0; r < rows; r++, logits += words) {
+        float most;
+        const float total = powers_of(logits, 1.0f, words, q, &most), part = 1.0f / total;
+        losses[r] = logf(total) - (get(logits[right[r]]) - most);
+        q[right[r]] -= total;
+#pragma omp simd
+        for (long j = 0; j < words; j++) logits[j] = put(q[j] * part);
+    }
+    free(q);
+    return 0;
+}

@@ -1,0 +1,105 @@
+"""native.c, compiled for the machine it runs on: what a step does between its matrix products, in few passes.
+
+A C compiler makes it when a training first needs it, in two seconds, and what it has made is kept for later processes
+(below $DISTILLBIAS_CACHE, else ~/.cache/distillbias). Without one a run's log says so and torch's own operators
+compute the same, to rounding, in more time. `compiled.py` has what of it models call.
+"""
+
+import ctypes
+import hashlib
+import os
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from distillbias.data.files import cache_folder
+
+SOURCE = Path(__file__).with_name("native.c")
+FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd")
+TYPES = {torch.float32: (), torch.bfloat16: ("-DBF16",)}
+SECONDS = 60.0  # that a compiler may take
+
+Native = Callable[..., None]  # native("gelu", x, y, slopes, count): tensors by where they lie, None as a null pointer
+
+_aside = False
+
+
+def native(x: Tensor, kind: torch.dtype | None = None) -> Native | None:
+    """The functions for values of type `kind`, else of that of `x`; None where torch's own operators serve.
+
+    They serve on other devices, in other types, and where a process has several threads: one such function has one.
+    """
+    if _aside or x.device.type != "cpu" or torch.get_num_threads() > 1:
+        return None
+    return _functions(x.dtype if kind is None else kind)
+
+
+@contextmanager
+def put_aside() -> Iterator[None]:
+    """Within, torch's own operators compute everything."""
+    global _aside
+    before, _aside = _aside, True
+    try:
+        yield
+    finally:
+        _aside = before
+
+
+@cache
+def _functions(kind: torch.dtype) -> Native | None:
+    if kind not in TYPES:
+        return None
+    try:
+        library = ctypes.CDLL(str(_compiled(*TYPES[kind])))
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"torch's own operators are used, which takes longer: native.c was not compiled: {_why(error)}")
+        return None
+
+    def call(name: str, *given: Tensor | int | float | None) -> None:
+        if getattr(library, name)(*map(_passed, given)):
+            raise MemoryError(f"{name} found no memory")
+
+    return call
+
+
+def _passed(given: Tensor | int | float | None) -> Any:
+    if isinstance(given, Tensor):
+        return ctypes.c_void_p(given.data_ptr())
+    if given is None:
+        return ctypes.c_void_p(None)
+    return ctypes.c_long(given) if isinstance(given, int) else ctypes.c_float(given)
+
+
+def _compiled(*more: str) -> Path:
+    """Where the library lies. Its name tells the source, the compiler and what this processor can do, so machines that
+    share a folder do not share what only one of them can run."""
+    compiler = [*shlex.split(os.environ.get("CC") or "cc"), *FLAGS, *more]
+    knows = _said([*compiler, "-dM", "-E", "-x", "c", os.devnull])
+    name = hashlib.sha256(SOURCE.read_bytes() + knows + shlex.join(compiler).encode()).hexdigest()[:16]
+    folder = cache_folder() / "native"
+    path = folder / f"{name}.so"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as beside:
+            made = Path(beside) / path.name
+            _said([*compiler, "-shared", "-fPIC", "-o", str(made), str(SOURCE), "-lm"])
+            made.replace(path)  # whole or not there; of two processes the later one's is kept, which is the same
+    return path
+
+
+def _said(command: list[str]) -> bytes:
+    return subprocess.run(command, check=True, capture_output=True, timeout=SECONDS).stdout
+
+
+def _why(error: Exception) -> str:
+    """Its first line, of a compiler's error what it says."""
+    told = getattr(error, "stderr", None) or str(error).encode()
+    return told.decode(errors="replace").strip().splitlines()[0]

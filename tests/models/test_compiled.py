@@ -1,0 +1,232 @@
+"""What is compiled for one thread of a CPU, beside torch's operators in double precision; and what comes without it."""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as some
+from torch import Tensor, nn
+
+from distillbias.models import compiled, native
+from distillbias.models.dropout import Dropout, LockedDropout
+from distillbias.models.native import put_aside
+
+BF16, FLOAT = torch.bfloat16, torch.float32
+LAST_BIT = {FLOAT: 2.0**-23, BF16: 2.0**-8}
+KINDS = list(LAST_BIT)
+
+pytestmark = pytest.mark.skipif(native.native(torch.zeros(1)) is None, reason="no C compiler here")
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def dropout(rate: float, layer: type[Dropout] = Dropout) -> Dropout:
+    made = layer(rate)
+    made.stream = torch.Generator().manual_seed(5)
+    return made
+
+
+def both_ways(function: Callable[..., Tensor], tensors: list[Tensor], upstream: Tensor) -> list[Tensor]:
+    """What it says, and its gradients, in double precision."""
+    tensors = [each.clone().requires_grad_() for each in tensors]
+    said = function(*tensors)
+    found = [said.detach(), *torch.autograd.grad(said, tensors, upstream.to(said.dtype))]
+    return [each.double() for each in found]
+
+
+def assert_near(found: list[Tensor], right: list[Tensor], apart: float) -> None:
+    """To `apart` of the largest of each."""
+    for one, other in zip(found, right, strict=True):
+        assert one.shape == other.shape
+        assert (one - other).abs().max() <= apart * other.abs().max().clamp(min=1e-30)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rate", [0.1, 0.6])
+def test_dropout_keeps_and_scales_what_torchs_operators_do(kind: torch.dtype, rate: float) -> None:
+    x, upstream = drawn(7, 33).to(kind), drawn(7, 33, seed=1).to(kind)
+    found = both_ways(dropout(rate), [x], upstream)
+    with put_aside():
+        right = both_ways(dropout(rate), [x.double()], upstream.double())
+    assert 0.5 * rate < float((found[0] == 0).double().mean()) < 2 * rate
+    for one, other in zip(found, right, strict=True):
+        assert torch.equal(one == 0, other == 0)
+        torch.testing.assert_close(one, other, rtol=LAST_BIT[kind], atol=0)
+
+
+def test_dropout_goes_by_the_order_of_memory() -> None:
+    maps = drawn(3, 4, 5, 6).float().contiguous(memory_format=torch.channels_last)
+    y = dropout(0.5)(maps)
+    assert y.stride() == maps.stride()
+    flat = dropout(0.5)(maps.permute(0, 2, 3, 1).contiguous())
+    assert torch.equal(y.permute(0, 2, 3, 1), flat)
+    maps.requires_grad_()  # a gradient may come in any order
+    (down,) = torch.autograd.grad(dropout(0.5)(maps), maps, torch.ones(3, 4, 5, 6))
+    assert torch.equal(down != 0, y != 0) and set(down.unique().tolist()) == {0.0, 2.0}
+
+
+def test_locked_dropout_has_one_mask_for_all_words() -> None:
+    y = dropout(0.5, LockedDropout)(torch.ones(4, 9, 32))
+    assert torch.equal(y, y[:, :1].expand_as(y)) and set(y.unique().tolist()) == {0.0, 2.0}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_added_is_dropped_out(kind: torch.dtype) -> None:
+    x, added, upstream = drawn(5, 9).float(), drawn(5, 9, seed=1).to(kind), drawn(5, 9, seed=2).float()
+    found = both_ways(lambda *each: compiled.add_dropped(*each, dropout(0.4)), [x, added], upstream)
+    with put_aside():
+        right = both_ways(lambda x, y: x + dropout(0.4)(y), [x.double(), added.double()], upstream.double())
+    assert_near(found, right, LAST_BIT[kind])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("width", [16, 48, 128])
+def test_layer_norm(kind: torch.dtype, width: int) -> None:
+    x = (drawn(6, 3, width) * 3 + 100 * drawn(6, 3, 1, seed=1)).float()
+    weight, bias, upstream = drawn(width, seed=2).float(), drawn(width, seed=3).float(), drawn(6, 3, width, seed=4)
+
+    def by(ours: bool, *tensors: Tensor) -> Tensor:
+        norm = nn.LayerNorm(width).to(tensors[0].dtype)
+        for name, value in zip(("weight", "bias"), tensors[1:], strict=True):
+            delattr(norm, name)
+            setattr(norm, name, value)
+        with torch.autocast("cpu", BF16, enabled=ours and kind == BF16):
+            return compiled.layer_norm(tensors[0], norm) if ours else norm(tensors[0])
+
+    given = [x, weight, bias]
+    above = upstream.to(kind)
+    found = both_ways(lambda *each: by(True, *each), given, above)
+    right = both_ways(lambda *each: by(False, *each), [each.double() for each in given], above.double())
+    # a mean a hundred times the deviation costs two digits of float32
+    assert_near(found, right, max(LAST_BIT[kind], 1e3 * LAST_BIT[FLOAT]))
+
+
+def test_layer_norm_gives_what_the_product_after_it_wants() -> None:
+    norm, x = nn.LayerNorm(16), torch.randn(2, 16)
+    with torch.autocast("cpu", BF16):
+        assert compiled.layer_norm(x, norm).dtype == BF16
+    assert compiled.layer_norm(x, norm).dtype == FLOAT
+    assert compiled.layer_norm(x.double(), norm.double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rate", [0.0, 0.6])
+@given(
+    time=some.integers(1, 16),
+    heads=some.sampled_from([1, 3]),
+    size=some.sampled_from([16, 32]),
+    seed=some.integers(0, 9),
+)
+def test_attention(kind: torch.dtype, rate: float, time: int, heads: int, size: int, seed: int) -> None:
+    """Of sentences of every length that it is for, each word looking at those before it, or at those that are there."""
+    qkv, upstream = drawn(3, time, 3 * heads * size, seed=seed).to(kind), drawn(3, time, heads * size, seed=seed + 10)
+    before = torch.ones(time, time, dtype=torch.bool).tril()[None, None]
+    there = (torch.arange(time) < torch.tensor([[time], [1], [(time + 1) // 2]]))[:, None, None]
+    for seen in (before, there):
+        hidden = torch.zeros_like(seen, dtype=FLOAT).masked_fill_(~seen, -1e4)
+        found = both_ways(lambda x, h=hidden: compiled.attend(x, h, heads, dropout(rate)), [qkv], upstream.to(kind))
+        right = both_ways(lambda x, h=hidden: by_torch(x, h, heads, dropout(rate)), [qkv.double()], upstream.to(kind))
+        assert_near(found, right, 2 * LAST_BIT[kind] if kind == BF16 else 2e-6)
+
+
+def by_torch(qkv: Tensor, hidden: Tensor, heads: int, drop: Dropout) -> Tensor:
+    batch, time, width = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
+    query, key, value = qkv.view(batch, time, 3, heads, -1).permute(2, 0, 3, 1, 4)
+    shares = (query @ key.transpose(-1, -2) / (width // heads) ** 0.5 + hidden).softmax(-1)
+    with put_aside():
+        return (drop(shares.contiguous()) @ value).transpose(1, 2).reshape(batch, time, width)
+
+
+def test_block_takes_torchs_products_where_attention_is_not_native() -> None:
+    hidden = torch.zeros(1, 1, 17, 17)
+    assert compiled.attend(torch.randn(2, 17, 48), hidden, 1, dropout(0.5)) is None  # more words than lanes
+    assert (
+        compiled.attend(torch.randn(2, 9, 24), hidden[..., :9, :9], 1, dropout(0.5)) is None
+    )  # a size of half of them
+    assert compiled.attend(torch.randn(2, 9, 48), hidden[..., :9, :9], 1, dropout(0.5)) is not None
+
+
+def test_not_a_number_stays_one() -> None:
+    """A training that has come apart must be seen to have: no maximum and no clamp may hide it."""
+    nan = torch.full((2, 16), torch.nan)
+    functions = native.native(nan)
+    y, losses, cells = torch.zeros(2, 16), torch.zeros(2), torch.zeros(2, 4)
+    functions("gelu", nan, y, None, 32)
+    assert y.isnan().all()
+    functions("kl_from_teacher", nan.clone(), torch.zeros(2, 16), 1.0, losses, 2, 16)
+    assert losses.isnan().all()
+    functions("cross_entropy", nan.clone(), torch.zeros(2, dtype=torch.int64), losses, 2, 16)
+    assert losses.isnan().all()
+    kept = torch.arange(4)
+    functions("lstm_word", nan.clone(), None, cells, y[:, :4], y, 16, kept, 4, torch.zeros(2, 4), 2, 4)
+    assert cells.isnan().all()
+    hidden = torch.zeros(1, 1, 2, 2)
+    assert compiled.attend(torch.full((1, 2, 48), torch.nan), hidden, 1, dropout(0.0)).isnan().all()
+    assert compiled.layer_norm(nan, nn.LayerNorm(16)).isnan().all()
+    assert dropout(0.5)(nan).isnan().all()
+    narrow = nan.to(BF16)
+    native.native(narrow)("gelu", narrow, narrow, None, 32)
+    assert narrow.isnan().all()
+
+
+def test_where_torchs_own_operators_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.zeros(1)
+    assert native.native(x) and native.native(x.to(BF16)) and native.native(x, BF16)
+    assert native.native(x.double()) is None and native.native(x.half()) is None
+    with put_aside():
+        assert native.native(x) is None
+        with contextlib.suppress(RuntimeError), put_aside():
+            raise RuntimeError
+        assert native.native(x) is None
+    assert native.native(x)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert native.native(x) is None
+
+
+TRY = """
+import torch
+torch.set_num_threads(1)
+from distillbias.models.nonlinear import gelu
+from distillbias.models.native import native
+gelu(torch.ones(3))
+print("native" if native(torch.ones(3)) else "torch")
+"""
+
+
+def told(folder: Path, monkeypatch: pytest.MonkeyPatch, **more: str) -> list[str]:
+    """What a new process says that keeps what it compiles in `folder`."""
+    monkeypatch.setenv("DISTILLBIAS_CACHE", str(folder))
+    for name, value in more.items():
+        monkeypatch.setenv(name, value)
+    return subprocess.run([sys.executable, "-c", TRY], check=True, capture_output=True, text=True).stdout.splitlines()
+
+
+def test_what_was_compiled_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert told(tmp_path, monkeypatch) == ["native"]
+    (library,) = (tmp_path / "native").iterdir()  # and nothing half-made beside it
+    made = library.stat().st_mtime_ns
+    assert told(tmp_path, monkeypatch) == ["native"]
+    assert [each.stat().st_mtime_ns for each in (tmp_path / "native").iterdir()] == [made]
+
+
+@pytest.mark.parametrize(
+    ("compiler", "why"),
+    [("no-such-compiler", "no-such-compiler"), ("false", "exit status 1"), ("cc -no-such-flag", "no-such-flag")],
+)
+def test_without_a_compiler_a_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler, why) -> None:
+    line, way = told(tmp_path, monkeypatch, CC=compiler)
+    assert way == "torch" and line.startswith("torch's own operators are used") and why in line
+    assert not [*tmp_path.rglob("*.so")]
+
+
+def test_where_nothing_can_be_kept_a_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("in the way")
+    line, way = told(tmp_path / "file", monkeypatch)
+    assert way == "torch" and str(tmp_path / "file") in line
