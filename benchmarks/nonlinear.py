@@ -1,6 +1,7 @@
 """Time of the functions that this project has its own of on a CPU, beside torch's: python -m benchmarks.nonlinear
 
-Forward and backward on one thread, medians of ROUNDS calls, ours and torch's in turn.
+Forward and backward on one thread, medians of ROUNDS calls in turn: compiled (`models/native.c`), by this project from
+torch's operators, and as torch's users write it.
 """
 
 import time
@@ -9,10 +10,14 @@ from statistics import median
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from distillbias.models.compiled import add_dropped, layer_norm
+from distillbias.models.dropout import Dropout, give_stream
+from distillbias.models.native import put_aside
 from distillbias.models.nonlinear import gelu, softmax
 from distillbias.models.recurrence import lstm
+from distillbias.models.transformer import Block
 from distillbias.studies.processes import keep_large_blocks
 from distillbias.studies.provenance import provenance
 
@@ -50,6 +55,67 @@ def layers(width: int, rate: float, words: int, dtype: torch.dtype) -> tuple[Cal
     return lambda: trained(lambda x: lstm(x, *weights, mask)), lambda: trained(theirs)
 
 
+def normed(dtype: torch.dtype) -> tuple[Callable[[], object], ...]:
+    """Of a residual stream in float32; what follows wants `dtype`."""
+    norm, x = nn.LayerNorm(128), torch.randn(1_408, 128).requires_grad_()
+    upstream = torch.ones(1_408, 128, dtype=dtype)
+
+    def trained(function: Callable[[Tensor], Tensor]) -> object:
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            said = function(x).to(dtype)
+        return torch.autograd.grad(said, [x, *norm.parameters()], upstream)
+
+    return lambda: trained(lambda x: layer_norm(x, norm)), lambda: trained(norm)
+
+
+def dropped(dtype: torch.dtype) -> tuple[Callable[[], object], ...]:
+    """What a block adds to a residual stream in float32."""
+    x, added = torch.randn(1_408, 128).requires_grad_(), torch.randn(1_408, 128).to(dtype).requires_grad_()
+    dropout, upstream = drawing(0.4), torch.ones(1_408, 128)
+
+    def trained(said: Tensor) -> object:
+        return torch.autograd.grad(said, [x, added], upstream)
+
+    own = lambda: trained(add_dropped(x, added, dropout))  # noqa: E731
+    return own, lambda: trained(x + F.dropout(added, 0.4))
+
+
+def attention(words: int, dtype: torch.dtype) -> tuple[Callable[[], object], ...]:
+    """Of 128 sentences, eight heads of 16, each word looking at those before it."""
+    block = Block(128, 8, 0.6, 0.0)
+    block.attention_dropout, block.qkv = drawing(0.6), nn.Identity()
+    qkv = torch.randn(128, words, 3 * 128).to(dtype).requires_grad_()
+    hidden = torch.full((1, 1, words, words), -1e4).triu(1)
+    upstream = torch.ones(128, words, 128, dtype=dtype)
+    sizes = torch.empty(128, words, 128)  # what `attend` would make of it, `qkv` is given
+    block.qkv.forward = lambda _: qkv  # type: ignore[method-assign]
+
+    def theirs() -> Tensor:
+        query, key, value = qkv.view(128, words, 3, 8, -1).permute(2, 0, 3, 1, 4)
+        return (
+            F.scaled_dot_product_attention(query, key, value, dropout_p=0.6, is_causal=True).transpose(1, 2).flatten(2)
+        )
+
+    own = lambda: torch.autograd.grad(block.attend(sizes, hidden), qkv, upstream)  # noqa: E731
+    return own, lambda: torch.autograd.grad(theirs(), qkv, upstream)
+
+
+def drawing(rate: float) -> Dropout:
+    dropout = Dropout(rate)
+    give_stream(dropout, torch.Generator().manual_seed(0))
+    return dropout
+
+
+def aside(call: Callable[[], object]) -> Callable[[], object]:
+    """The same without what is compiled."""
+
+    def without() -> None:
+        with put_aside():
+            call()
+
+    return without
+
+
 def milliseconds(*calls: Callable[[], object]) -> list[float]:
     """Of each call, all of them in turn."""
     seen: list[list[float]] = [[] for _ in calls]
@@ -65,14 +131,16 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_large_blocks()
     known = provenance("cpu")
-    print(f"{known['device']}, one thread, torch {known['torch']}, commit {known['commit']}, ms: ours, torch's")
+    print(
+        f"{known['device']}, one thread, torch {known['torch']}, commit {known['commit']}, ms: compiled, not, torch's"
+    )
     draws = torch.empty(DRAWS // 4, dtype=torch.int64).random_().view(torch.int16)
     for dtype in (torch.bfloat16, torch.float32):
         pairs = {
-            f"mask of {DRAWS:,} draws": (
-                lambda dtype=dtype: straight(draws, dtype),
-                lambda dtype=dtype: (draws >= 0).to(dtype),
-            ),
+            "layer norm of 1,408 x 128": normed(dtype),
+            "dropout of 1,408 x 128, added": dropped(dtype),
+            "attention of 11 words": attention(11, dtype),
+            "attention of 16 words": attention(16, dtype),
         }
         for width, rate, words in ((256, 0.8, 9), (512, 0.5, 30)):
             pairs[f"LSTM of {width}, {words} words, rate {rate}"] = layers(width, rate, words, dtype)
@@ -84,9 +152,12 @@ def main() -> None:
             scores = torch.randn(1_024, words, words).to(dtype).requires_grad_()
             theirs = both_ways(lambda x: x.softmax(-1), scores)
             pairs[f"softmax of 1,024 x {words} x {words}"] = both_ways(softmax, scores), theirs
-        for name, calls in pairs.items():
-            own, other = milliseconds(*calls)
-            print(f"{name}, {str(dtype).removeprefix('torch.')}: {own:.2f} {other:.2f}")
+        for name, (own, other) in pairs.items():
+            found = milliseconds(own, aside(own), other)
+            print(f"{name}, {str(dtype).removeprefix('torch.')}: {' '.join(f'{time:.2f}' for time in found)}")
+        x = torch.randn(DRAWS).to(dtype)
+        mask = milliseconds(lambda x=x: straight(draws, x.dtype), lambda x=x: (draws >= 0).to(x.dtype))
+        print(f"mask of {DRAWS:,} draws, {str(dtype).removeprefix('torch.')}: {mask[0]:.2f} {mask[1]:.2f} by booleans")
 
 
 if __name__ == "__main__":

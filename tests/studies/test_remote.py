@@ -151,8 +151,9 @@ def trained(server: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[s
     """The study, trained to a URL by two worker processes; and where that machine has its copies. Read only."""
     url, cache = f"s3://{BUCKET}/deep/trained", tmp_path_factory.mktemp("machine")
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (ALLOCATOR | {"DISTILLBIAS_CACHE": str(cache)}).items():
+        for name, value in ALLOCATOR.items():
             patch.setenv(name, os.environ.get(name, value))
+        patch.setenv("DISTILLBIAS_CACHE", str(cache))
         assert run_study(STUDY, open_store(url), None, workers=2, every=0.0) == []
     return url, cache
 
