@@ -210,7 +210,9 @@ def _builtin_attention(block: Block, x: Tensor, hidden: Tensor) -> Tensor:
 def _usual_stage(stage: Stage, x: Tensor) -> Tensor:
     if x.shape[1] == 1:
         x = x[:, 0].unsqueeze(1)
-    x = F.max_pool2d(stage.norm(stage.maxout(stage.convolution(x))), stage.pool)
+    x = stage.norm(stage.maxout(stage.convolution(x)))
+    if stage.pool > 1:
+        x = F.max_pool2d(x, stage.pool)
     return stage.dropout(F.relu(x))
 
 
