@@ -1,9 +1,8 @@
 """What models compute by `native.c` on one thread of a CPU: the same functions as torch's operators, to rounding.
 
 Each takes torch's own way where there is no native one (`native.py` says where that is). Under autocast what they give
-is in its type, as the product that follows wants it; within, all is float32. `benchmarks/nonlinear.py`
-measures: attention of 128 sentences of 11 words, forward and backward in bf16, 2.2 ms, by our products 3.6, by torch's
-attention 8.8.
+is in its type, as the product that follows wants it; within, all is float32. `benchmarks/nonlinear.py` has
+times: attention of 128 sentences of 11 words, forward and backward in bf16, 2.2 ms, by our products 3.6, by torch's 8.8.
 """
 
 from typing import Any
@@ -17,7 +16,7 @@ from distillbias.models.dropout import Dropout
 from distillbias.models.native import Native, native
 
 LANES = 16  # of native.c
-LONGEST = 16  # words that attention is native for: a register full. With more, products in bf16 are as fast or faster
+LONGEST = 16  # words that attention is native for: a register full. Of more, bf16 products are as fast or faster
 
 
 def layer_norm(x: Float[Tensor, "*rows width"], norm: nn.LayerNorm) -> Float[Tensor, "*rows width"]:
