@@ -153,6 +153,15 @@ def test_block_takes_torchs_products_where_attention_is_not_native() -> None:
     assert compiled.attend(torch.randn(2, 9, 48), hidden[..., :9, :9], 1, dropout(0.5)) is not None
 
 
+@pytest.mark.parametrize(("kind", "apart"), [(FLOAT, 1e-6), (BF16, 4e-6)])
+def test_losses_over_a_vocabulary_are_as_exact_as_the_exponential(kind: torch.dtype, apart: float) -> None:
+    """The one for bf16 has a shorter polynomial, to 3e-6; sums are in float32 whatever the logits are."""
+    logits, right, losses = (2 * drawn(40, 300)).to(kind), torch.arange(40), torch.empty(40)
+    expected = nn.functional.cross_entropy(logits.double(), right, reduction="none")
+    native.native(logits)("cross_entropy", logits, right, losses, 40, 300)
+    assert ((losses.double() - expected).abs() <= apart * (1 + expected)).all()
+
+
 def test_not_a_number_stays_one() -> None:
     """A training that has come apart must be seen to have: no maximum and no clamp may hide it."""
     nan = torch.full((2, 16), torch.nan)

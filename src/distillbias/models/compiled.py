@@ -30,9 +30,9 @@ def layer_norm(x: Float[Tensor, "*rows width"], norm: nn.LayerNorm) -> Float[Ten
 def add_dropped(x: Tensor, added: Tensor, dropout: Dropout) -> Tensor:
     """`x + dropout(added)`."""
     functions = native(added) if x.dtype == torch.float32 and x.is_contiguous() else None
-    if functions is None or not dropout.training or not dropout.rate:
+    draws = dropout.draws(added.numel(), added.device) if functions else None
+    if draws is None:
         return x + dropout(added)
-    draws = dropout.draws(added.numel(), added.device)
     return _AddDropped.apply(x, added.contiguous(), functions, draws, dropout.first_kept, dropout.scale)
 
 
