@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 from torch import Tensor, nn
 
 from distillbias.models import compiled, native
-from distillbias.models.dropout import Dropout, LockedDropout
+from distillbias.models.dropout import Dropout, LockedDropout, _draws_as_torch, fill
 from distillbias.models.native import put_aside
 
 BF16, FLOAT = torch.bfloat16, torch.float32
@@ -46,6 +46,31 @@ def assert_near(found: list[Tensor], right: list[Tensor], apart: float) -> None:
     for one, other in zip(found, right, strict=True):
         assert one.shape == other.shape
         assert (one - other).abs().max() <= apart * other.abs().max().clamp(min=1e-30)
+
+
+@given(some.integers(0, 2**63), some.integers(0, 1300), some.lists(some.integers(0, 2000), min_size=1, max_size=4))
+def test_random_words_are_torchs(seed: int, before: int, counts: list[int]) -> None:
+    """To the bit, wherever the generator stands among its 624 numbers, and so is what it draws next."""
+    streams = [torch.Generator().manual_seed(seed) for _ in range(2)]
+    for stream in streams:
+        torch.randint(2, (before,), generator=stream, dtype=torch.int32)
+    for count in counts:
+        found, right = torch.zeros(2, count, dtype=torch.int64)
+        assert fill(found, streams[0]) is found
+        with put_aside():
+            fill(right, streams[1])
+        assert torch.equal(found, right)
+    assert torch.equal(streams[0].get_state(), streams[1].get_state())
+
+
+def test_random_words_of_another_torch_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distillbias.models.dropout.STATE_BYTES", 5000)
+    _draws_as_torch.cache_clear()
+    found, right = (torch.Generator().manual_seed(1) for _ in range(2))
+    words = fill(torch.zeros(9, dtype=torch.int64), found)
+    assert torch.equal(words, torch.zeros(9, dtype=torch.int64).random_(-(2**63), None, generator=right))
+    assert not _draws_as_torch(native.native(torch.zeros(1)))
+    _draws_as_torch.cache_clear()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -123,6 +123,61 @@ int gelu(const value *restrict x, value *restrict y, value *restrict slopes, lon
     return 0;
 }
 
+/* ---- 64-bit words of a generator of torch's, the Mersenne Twister MT19937 (Matsumoto & Nishimura 1998), as its
+   `random_` draws them: of two 32-bit numbers the first is the upper half. `told` is what `get_state` gives. */
+
+enum { TWISTED = 624, AHEAD = 397 };
+typedef struct {
+    uint64_t seed;
+    int32_t left, seeded; /* 1 + how many of the numbers are not drawn yet */
+    uint64_t next;        /* which is drawn next */
+    uint64_t numbers[TWISTED];
+} Told;
+
+static inline uint32_t twisted(uint32_t here, uint32_t after, uint32_t ahead) {
+    const uint32_t both = (here & 0x80000000u) | (after & 0x7fffffffu);
+    return ahead ^ (both >> 1) ^ (after & 1u ? 0x9908b0dfu : 0u);
+}
+
+int random_words(Told *restrict told, uint32_t *restrict halves, long count) {
+    uint32_t numbers[TWISTED];
+    const long wanted = 2 * count;
+    for (long i = 0; i < TWISTED; i++) numbers[i] = (uint32_t)told->numbers[i];
+    for (long done = 0, some; done < wanted; done += some) {
+        if (told->left == 1) {
+#pragma omp simd
+            for (long i = 0; i < TWISTED - AHEAD; i++)
+                numbers[i] = twisted(numbers[i], numbers[i + 1], numbers[i + AHEAD]);
+#pragma omp simd safelen(16)
+            for (long i = TWISTED - AHEAD; i < TWISTED - 1; i++)
+                numbers[i] = twisted(numbers[i], numbers[i + 1], numbers[i + AHEAD - TWISTED]);
+            numbers[TWISTED - 1] = twisted(numbers[TWISTED - 1], numbers[0], numbers[AHEAD - 1]);
+            told->left = TWISTED + 1;
+            told->next = 0;
+        }
+        some = told->left - 1 < wanted - done ? told->left - 1 : wanted - done;
+        const uint32_t *restrict from = numbers + told->next;
+#pragma omp simd
+        for (long i = 0; i < some; i++) {
+            uint32_t y = from[i];
+            y ^= y >> 11;
+            y ^= (y << 7) & 0x9d2c5680u;
+            y ^= (y << 15) & 0xefc60000u;
+            halves[done + i] = y ^ (y >> 18);
+        }
+        told->left -= (int32_t)some;
+        told->next += some;
+    }
+    for (long i = 0; i < TWISTED; i++) told->numbers[i] = numbers[i];
+#pragma omp simd
+    for (long k = 0; k < count; k++) {
+        const uint32_t upper = halves[2 * k];
+        halves[2 * k] = halves[2 * k + 1];
+        halves[2 * k + 1] = upper;
+    }
+    return 0;
+}
+
 /* ---- dropout; to what is added to it, in float32 */
 
 int drop(
