@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distillbias.models.compiled import add_dropped, layer_norm
+from distillbias.models.compiled import add_and_norm, layer_norm
 from distillbias.models.dropout import Dropout, give_stream
 from distillbias.models.native import put_aside
 from distillbias.models.nonlinear import gelu, softmax
@@ -68,16 +68,22 @@ def normed(dtype: torch.dtype) -> tuple[Callable[[], object], ...]:
     return lambda: trained(lambda x: layer_norm(x, norm)), lambda: trained(norm)
 
 
-def dropped(dtype: torch.dtype) -> tuple[Callable[[], object], ...]:
-    """What a block adds to a residual stream in float32."""
-    x, added = torch.randn(1_408, 128).requires_grad_(), torch.randn(1_408, 128).to(dtype).requires_grad_()
-    dropout, upstream = drawing(0.4), torch.ones(1_408, 128)
+def added(dtype: torch.dtype) -> tuple[Callable[[], object], ...]:
+    """What a block adds to a residual stream in float32, and the norm of the sum."""
+    norm, x = nn.LayerNorm(128), torch.randn(1_408, 128).requires_grad_()
+    more, dropout = torch.randn(1_408, 128).to(dtype).requires_grad_(), drawing(0.4)
+    upstream = [torch.ones(1_408, 128), torch.ones(1_408, 128, dtype=dtype)]
 
-    def trained(said: Tensor) -> object:
-        return torch.autograd.grad(said, [x, added], upstream)
+    def trained(function: Callable[[], tuple[Tensor, Tensor]]) -> object:
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            total, normed = function()
+        return torch.autograd.grad([total, normed.to(dtype)], [x, more, *norm.parameters()], upstream)
 
-    own = lambda: trained(add_dropped(x, added, dropout))  # noqa: E731
-    return own, lambda: trained(x + F.dropout(added, 0.4))
+    def theirs() -> tuple[Tensor, Tensor]:
+        total = x + F.dropout(more, 0.4)
+        return total, norm(total)
+
+    return lambda: trained(lambda: add_and_norm(x, more, dropout, norm)), lambda: trained(theirs)
 
 
 def attention(words: int, dtype: torch.dtype) -> tuple[Callable[[], object], ...]:
@@ -138,7 +144,7 @@ def main() -> None:
     for dtype in (torch.bfloat16, torch.float32):
         pairs = {
             "layer norm of 1,408 x 128": normed(dtype),
-            "dropout of 1,408 x 128, added": dropped(dtype),
+            "dropout of 1,408 x 128, added and normed": added(dtype),
             "attention of 11 words": attention(11, dtype),
             "attention of 16 words": attention(16, dtype),
         }

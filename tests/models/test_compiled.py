@@ -102,13 +102,13 @@ def test_locked_dropout_has_one_mask_for_all_words() -> None:
     assert torch.equal(y, y[:, :1].expand_as(y)) and set(y.unique().tolist()) == {0.0, 2.0}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_is_added_is_dropped_out(kind: torch.dtype) -> None:
-    x, added, upstream = drawn(5, 9).float(), drawn(5, 9, seed=1).to(kind), drawn(5, 9, seed=2).float()
-    found = both_ways(lambda *each: compiled.add_dropped(*each, dropout(0.4)), [x, added], upstream)
-    with put_aside():
-        right = both_ways(lambda x, y: x + dropout(0.4)(y), [x.double(), added.double()], upstream.double())
-    assert_near(found, right, LAST_BIT[kind])
+def norm_of(weight: Tensor, bias: Tensor) -> nn.LayerNorm:
+    """With these tensors themselves, so that gradients come to them."""
+    norm = nn.LayerNorm(len(weight))
+    for name, value in (("weight", weight), ("bias", bias)):
+        delattr(norm, name)
+        setattr(norm, name, value)
+    return norm
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -117,26 +117,46 @@ def test_layer_norm(kind: torch.dtype, width: int) -> None:
     x = (drawn(6, 3, width) * 3 + 100 * drawn(6, 3, 1, seed=1)).float()
     weight, bias, upstream = drawn(width, seed=2).float(), drawn(width, seed=3).float(), drawn(6, 3, width, seed=4)
 
-    def by(ours: bool, *tensors: Tensor) -> Tensor:
-        norm = nn.LayerNorm(width).to(tensors[0].dtype)
-        for name, value in zip(("weight", "bias"), tensors[1:], strict=True):
-            delattr(norm, name)
-            setattr(norm, name, value)
-        with torch.autocast("cpu", BF16, enabled=ours and kind == BF16):
-            return compiled.layer_norm(tensors[0], norm) if ours else norm(tensors[0])
+    def ours(x: Tensor, *of_norm: Tensor) -> Tensor:
+        with torch.autocast("cpu", BF16, enabled=kind == BF16):
+            return compiled.layer_norm(x, norm_of(*of_norm))
 
     given = [x, weight, bias]
     above = upstream.to(kind)
-    found = both_ways(lambda *each: by(True, *each), given, above)
-    right = both_ways(lambda *each: by(False, *each), [each.double() for each in given], above.double())
+    found = both_ways(ours, given, above)
+    right = both_ways(lambda x, *of_norm: norm_of(*of_norm)(x), [each.double() for each in given], above.double())
     # a mean a hundred times the deviation costs two digits of float32
     assert_near(found, right, max(LAST_BIT[kind], 1e3 * LAST_BIT[FLOAT]))
 
 
-def test_layer_norm_gives_what_the_product_after_it_wants() -> None:
+@pytest.mark.parametrize("read", [(0, 1), (0,), (1,)])
+@pytest.mark.parametrize("rate", [0.0, 0.4])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_added_is_dropped_out_and_normed(kind: torch.dtype, rate: float, read: tuple[int, ...]) -> None:
+    """And what comes down where the answer is made of the sum and its norm, or of one of them alone."""
+    kinds = [FLOAT, kind, FLOAT, FLOAT]
+    given = [3 * drawn(5, 2, 32), drawn(5, 2, 32, seed=1), drawn(32, seed=2), drawn(32, seed=3)]
+    given = [each.to(exact) for each, exact in zip(given, kinds, strict=True)]
+    upstream = [drawn(5, 2, 32, seed=4).float(), drawn(5, 2, 32, seed=5).to(kind)]
+
+    def by(kinds: list[torch.dtype]) -> list[Tensor]:
+        x, added, *of_norm = tensors = [each.to(to).requires_grad_() for each, to in zip(given, kinds, strict=True)]
+        with torch.autocast("cpu", BF16, enabled=kinds[1] == BF16):
+            said = compiled.add_and_norm(x, added, dropout(rate), norm_of(*of_norm))
+        chosen, above = [said[i] for i in read], [upstream[i].to(said[i].dtype) for i in read]
+        return [*said, *torch.autograd.grad(chosen, tensors, above, materialize_grads=True)]
+
+    found = by(kinds)
+    with put_aside():
+        right = by([torch.float64] * 4)
+    assert_near(found, right, 4 * LAST_BIT[kind])  # of float32 a norm is several roundings
+
+
+def test_norms_give_what_the_product_after_them_wants() -> None:
     norm, x = nn.LayerNorm(16), torch.randn(2, 16)
     with torch.autocast("cpu", BF16):
         assert compiled.layer_norm(x, norm).dtype == BF16
+        assert [each.dtype for each in compiled.add_and_norm(x, x.bfloat16(), Dropout(0.0), norm)] == [FLOAT, BF16]
     assert compiled.layer_norm(x, norm).dtype == FLOAT
     assert compiled.layer_norm(x.double(), norm.double()).dtype == torch.float64
 

@@ -27,13 +27,18 @@ def layer_norm(x: Float[Tensor, "*rows width"], norm: nn.LayerNorm) -> Float[Ten
     return _LayerNorm.apply(x.contiguous(), norm.weight, norm.bias, functions, norm.eps, _working_type(x))
 
 
-def add_dropped(x: Tensor, added: Tensor, dropout: Dropout) -> Tensor:
-    """`x + dropout(added)`."""
-    functions = native(added) if x.dtype == torch.float32 and x.is_contiguous() else None
-    draws = dropout.draws(added.numel(), added.device) if functions else None
-    if draws is None:
-        return x + dropout(added)
-    return _AddDropped.apply(x, added.contiguous(), functions, draws, dropout.first_kept, dropout.scale)
+def add_and_norm(
+    x: Float[Tensor, "*rows width"], added: Float[Tensor, "*rows width"], dropout: Dropout, norm: nn.LayerNorm
+) -> tuple[Float[Tensor, "*rows width"], Float[Tensor, "*rows width"]]:
+    """`x + dropout(added)`, and its norm."""
+    kind = _working_type(x)
+    functions = native(x, kind)
+    if functions is None or x.dtype != torch.float32 or added.dtype != kind or x.shape[-1] % LANES:
+        total = x + dropout(added)
+        return total, norm(total)
+    draws = dropout.draws(added.numel(), added.device)
+    chosen = (draws, dropout.first_kept, dropout.scale)
+    return _AddAndNorm.apply(x.contiguous(), added.contiguous(), norm.weight, norm.bias, functions, norm.eps, chosen)
 
 
 def attend(
@@ -81,25 +86,35 @@ class _LayerNorm(torch.autograd.Function):
         return down, on_weight, on_bias, None, None, None
 
 
-class _AddDropped(torch.autograd.Function):
+class _AddAndNorm(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, added: Tensor, functions: Native, draws: Tensor, first: int, scale: float
-    ) -> Tensor:
-        y = torch.empty_like(x)
-        functions("add_dropped", x, added, draws, first, scale, y, x.numel())
-        ctx.save_for_backward(draws)
-        ctx.functions, ctx.first, ctx.scale, ctx.kind = functions, first, scale, added.dtype
-        return y
+        ctx: Any, x: Tensor, added: Tensor, weight: Tensor, bias: Tensor, functions: Native, eps: float, chosen: Any
+    ) -> tuple[Tensor, Tensor]:
+        total, y = torch.empty_like(x), torch.empty_like(added)
+        width = x.shape[-1]
+        rows = x.numel() // width
+        statistics = x.new_empty(2, rows)
+        functions("add_and_norm", x, added, *chosen, weight, bias, eps, total, y, statistics, rows, width)
+        ctx.save_for_backward(total, weight, statistics)
+        ctx.functions, ctx.chosen, ctx.kind = functions, chosen, added.dtype
+        ctx.set_materialize_grads(False)
+        return total, y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        (draws,) = ctx.saved_tensors
-        upstream = upstream.contiguous()
-        down = torch.empty_like(upstream, dtype=ctx.kind)
-        ctx.functions("drop_down", upstream, draws, ctx.first, ctx.scale, down, down.numel())
-        return upstream, down, None, None, None, None
+    def backward(ctx: Any, above: Tensor | None, upstream: Tensor | None) -> tuple[Tensor | None, ...]:
+        total, weight, statistics = ctx.saved_tensors
+        upstream = torch.zeros_like(total, dtype=ctx.kind) if upstream is None else upstream.contiguous()
+        above = None if above is None else above.contiguous()
+        down, on_added = torch.empty_like(total), torch.empty_like(upstream)
+        on_weight, on_bias = torch.empty_like(weight), torch.empty_like(weight)
+        ctx.functions(
+            "add_and_norm_back",
+            *(above, upstream, total, weight, statistics, *ctx.chosen, down, on_added, on_weight, on_bias),
+            *(statistics.shape[1], len(weight)),
+        )
+        return down, on_added, on_weight, on_bias, None, None, None
 
 
 class _Attend(torch.autograd.Function):

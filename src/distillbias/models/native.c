@@ -178,7 +178,7 @@ int random_words(Told *restrict told, uint32_t *restrict halves, long count) {
     return 0;
 }
 
-/* ---- dropout; to what is added to it, in float32 */
+/* ---- dropout */
 
 int drop(
     const value *restrict x, const int16_t *restrict draws, long first, float scale, value *restrict y, long count
@@ -188,46 +188,55 @@ int drop(
     return 0;
 }
 
-int add_dropped(
-    const float *restrict x, const value *restrict added, const int16_t *restrict draws, long first, float scale,
-    float *restrict y, long count
-) {
-#pragma omp simd
-    for (long i = 0; i < count; i++) y[i] = x[i] + get(added[i]) * kept(draws, i, first, scale);
-    return 0;
-}
-
-int drop_down(
-    const float *restrict upstream, const int16_t *restrict draws, long first, float scale, value *restrict down,
-    long count
-) {
-#pragma omp simd
-    for (long i = 0; i < count; i++) down[i] = put(upstream[i] * kept(draws, i, first, scale));
-    return 0;
-}
-
 /* ---- layer norm of rows in float32, whole lanes wide; the answer in the type of values. `statistics`, [2, rows]: of
    each row its mean, and what it is scaled by */
+
+static inline void norm_row(
+    const float *restrict x, const float *restrict weight, const float *restrict bias, float eps, value *restrict y,
+    float *restrict mean_of, float *restrict scale_of, long width
+) {
+    float sums[LANES] = {0}, squares[LANES] = {0};
+    for (long j = 0; j < width; j += LANES)
+#pragma omp simd
+        for (int i = 0; i < LANES; i++) sums[i] += x[j + i];
+    const float mean = sum_of(sums) / width;
+    for (long j = 0; j < width; j += LANES)
+#pragma omp simd
+        for (int i = 0; i < LANES; i++) squares[i] += (x[j + i] - mean) * (x[j + i] - mean);
+    const float scale = 1.0f / sqrtf(sum_of(squares) / width + eps);
+#pragma omp simd
+    for (long j = 0; j < width; j++) y[j] = put((x[j] - mean) * scale * weight[j] + bias[j]);
+    *mean_of = mean;
+    *scale_of = scale;
+}
+
+/* Adds to `on_weight` and `on_bias`. */
+static inline void norm_row_back(
+    const value *restrict upstream, const float *restrict x, const float *restrict weight, float mean, float scale,
+    float *restrict down, float *restrict on_weight, float *restrict on_bias, long width
+) {
+    float sums[LANES] = {0}, alongs[LANES] = {0};
+    for (long j = 0; j < width; j += LANES)
+#pragma omp simd
+        for (int i = 0; i < LANES; i++) {
+            float above = get(upstream[j + i]), normed = (x[j + i] - mean) * scale;
+            on_weight[j + i] += above * normed;
+            on_bias[j + i] += above;
+            sums[i] += above * weight[j + i];
+            alongs[i] += above * weight[j + i] * normed;
+        }
+    const float sum = sum_of(sums) / width, along = sum_of(alongs) / width;
+#pragma omp simd
+    for (long j = 0; j < width; j++)
+        down[j] = scale * (get(upstream[j]) * weight[j] - sum - (x[j] - mean) * scale * along);
+}
 
 int layer_norm(
     const float *restrict x, const float *restrict weight, const float *restrict bias, float eps,
     value *restrict y, float *restrict statistics, long rows, long width
 ) {
-    for (long r = 0; r < rows; r++, x += width, y += width) {
-        float sums[LANES] = {0}, squares[LANES] = {0};
-        for (long j = 0; j < width; j += LANES)
-#pragma omp simd
-            for (int i = 0; i < LANES; i++) sums[i] += x[j + i];
-        const float mean = sum_of(sums) / width;
-        for (long j = 0; j < width; j += LANES)
-#pragma omp simd
-            for (int i = 0; i < LANES; i++) squares[i] += (x[j + i] - mean) * (x[j + i] - mean);
-        const float scale = 1.0f / sqrtf(sum_of(squares) / width + eps);
-#pragma omp simd
-        for (long j = 0; j < width; j++) y[j] = put((x[j] - mean) * scale * weight[j] + bias[j]);
-        statistics[r] = mean;
-        statistics[rows + r] = scale;
-    }
+    for (long r = 0; r < rows; r++, x += width, y += width)
+        norm_row(x, weight, bias, eps, y, statistics + r, statistics + rows + r, width);
     return 0;
 }
 
@@ -238,22 +247,55 @@ int layer_norm_back(
 ) {
     memset(on_weight, 0, width * sizeof(float));
     memset(on_bias, 0, width * sizeof(float));
-    for (long r = 0; r < rows; r++, x += width, upstream += width, down += width) {
-        const float mean = statistics[r], scale = statistics[rows + r];
-        float sums[LANES] = {0}, alongs[LANES] = {0};
-        for (long j = 0; j < width; j += LANES)
+    for (long r = 0; r < rows; r++, x += width, upstream += width, down += width)
+        norm_row_back(upstream, x, weight, statistics[r], statistics[rows + r], down, on_weight, on_bias, width);
+    return 0;
+}
+
+/* `total` = x + dropout(added), in float32, and its layer norm. */
+int add_and_norm(
+    const float *restrict x, const value *restrict added, const int16_t *restrict draws, long first, float scale,
+    const float *restrict weight, const float *restrict bias, float eps, float *restrict total, value *restrict y,
+    float *restrict statistics, long rows, long width
+) {
+    for (long r = 0; r < rows; r++, x += width, added += width, total += width, y += width) {
+        if (draws) {
+            const int16_t *restrict drawn = draws + r * width;
 #pragma omp simd
-            for (int i = 0; i < LANES; i++) {
-                float above = get(upstream[j + i]), normed = (x[j + i] - mean) * scale;
-                on_weight[j + i] += above * normed;
-                on_bias[j + i] += above;
-                sums[i] += above * weight[j + i];
-                alongs[i] += above * weight[j + i] * normed;
-            }
-        const float sum = sum_of(sums) / width, along = sum_of(alongs) / width;
+            for (long j = 0; j < width; j++) total[j] = x[j] + get(added[j]) * kept(drawn, j, first, scale);
+        } else {
 #pragma omp simd
-        for (long j = 0; j < width; j++)
-            down[j] = scale * (get(upstream[j]) * weight[j] - sum - (x[j] - mean) * scale * along);
+            for (long j = 0; j < width; j++) total[j] = x[j] + get(added[j]);
+        }
+        norm_row(total, weight, bias, eps, y, statistics + r, statistics + rows + r, width);
+    }
+    return 0;
+}
+
+/* `above`: the gradient by `total`, null where nothing else is made of it than its norm. */
+int add_and_norm_back(
+    const float *restrict above, const value *restrict upstream, const float *restrict total,
+    const float *restrict weight, const float *restrict statistics, const int16_t *restrict draws, long first,
+    float scale, float *restrict down, value *restrict on_added, float *restrict on_weight, float *restrict on_bias,
+    long rows, long width
+) {
+    memset(on_weight, 0, width * sizeof(float));
+    memset(on_bias, 0, width * sizeof(float));
+    for (long r = 0; r < rows; r++, total += width, upstream += width, down += width, on_added += width) {
+        norm_row_back(upstream, total, weight, statistics[r], statistics[rows + r], down, on_weight, on_bias, width);
+        if (above) {
+            const float *restrict more = above + r * width;
+#pragma omp simd
+            for (long j = 0; j < width; j++) down[j] += more[j];
+        }
+        if (draws) {
+            const int16_t *restrict drawn = draws + r * width;
+#pragma omp simd
+            for (long j = 0; j < width; j++) on_added[j] = put(down[j] * kept(drawn, j, first, scale));
+        } else {
+#pragma omp simd
+            for (long j = 0; j < width; j++) on_added[j] = put(down[j]);
+        }
     }
     return 0;
 }

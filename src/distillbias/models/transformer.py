@@ -8,6 +8,7 @@ And a language model, in which each word sees those before it and asks for the n
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import sqrt
 from typing import ClassVar, Literal
 
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from distillbias.data.vocabulary import BEGIN
 from distillbias.errors import InputError
-from distillbias.models.compiled import add_dropped, attend, layer_norm
+from distillbias.models.compiled import add_and_norm, attend, layer_norm
 from distillbias.models.dropout import Dropout
 from distillbias.models.lstm import at, last_word
 from distillbias.models.nonlinear import gelu, softmax
@@ -140,14 +141,18 @@ class Trunk(nn.Module):
         """
         x = self.dropout(self.embedding(words) + self.positions.weight[: words.shape[1]])
         hidden = torch.zeros_like(seen, dtype=x.dtype).masked_fill_(~seen, -1e4)
-        *before, last = [*self.blocks] * self.rounds
-        for block in before:
-            x = block(x, hidden)
-        return self.norm(last(x, hidden, read))
+        blocks = [*self.blocks] * self.rounds
+        normed = layer_norm(x, blocks[0].attention_norm)
+        for block, following in pairwise(blocks):
+            x, normed = block(x, normed, hidden, following.attention_norm)
+        return blocks[-1](x, normed, hidden, self.norm, read)[1]
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + feed-forward(norm(x))."""
+    """x + attention(norm(x)), then x + feed-forward(norm(x)).
+
+    What is added is normed in the same pass, so a block is given its x with the norm of it, and hands both on.
+    """
 
     def __init__(self, width: int, heads: int, attention_dropout: float, dropout: float):
         super().__init__()
@@ -163,16 +168,23 @@ class Block(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(
-        self, x: Float[Tensor, "batch time width"], hidden: Tensor, read: Int[Tensor, " batch"] | None = None
-    ) -> Float[Tensor, "batch *time width"]:
-        """`hidden` is added to the scores: 0 where a word looks, far below where it does not; `read` as in Trunk."""
-        normed = layer_norm(x, self.attention_norm)
+        self,
+        x: Float[Tensor, "batch time width"],
+        normed: Float[Tensor, "batch time width"],
+        hidden: Tensor,
+        following: nn.LayerNorm,
+        read: Int[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch *time width"], Float[Tensor, "batch *time width"]]:
+        """`normed` is x by this block's first norm, `following` the norm of whoever reads its answer.
+
+        `hidden` is added to the scores: 0 where a word looks, far below where it does not; `read` as in Trunk.
+        """
         if read is None:
             attended = self.attend(normed, hidden)
         else:
             attended, x = self.attend_from(read, normed, hidden), at(x, read)
-        x = add_dropped(x, self.project(attended), self.attended_dropout)
-        return add_dropped(x, self.narrow(gelu(self.widen(layer_norm(x, self.norm)))), self.dropout)
+        x, normed = add_and_norm(x, self.project(attended), self.attended_dropout, self.norm)
+        return add_and_norm(x, self.narrow(gelu(self.widen(normed))), self.dropout, following)
 
     def attend(self, x: Float[Tensor, "batch time width"], hidden: Tensor) -> Float[Tensor, "batch time width"]:
         """Native, else as plain matrix products: at these lengths, faster on a CPU than the built-in attention."""
