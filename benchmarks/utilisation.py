@@ -1,10 +1,11 @@
 """What share of the machine's arithmetic a training step uses, beside the limit measured in the same run.
 
-    python -m benchmarks.utilisation --data DIR --out results/benchmarks/     some ten minutes on two quiet cores
+    python -m benchmarks.utilisation --data DIR --out results/benchmarks/     some 20 minutes on two quiet cores
     python -m benchmarks.utilisation --workloads V --repeats 1                one of it, the table on the screen
 
 Workloads are those of the comparison with peers (docs/benchmarks.md), trained by this project in bf16, two trials at
-once. Arithmetic is counted operator by operator: products and convolutions, forward and backward, padding included; of
+once, for four times as many steps after six times as many others: at the first batch of a length oneDNN makes code for
+its products, which of 35 steps is a part that it is of no training. Arithmetic is counted operator by operator: products and convolutions, forward and backward, padding included; of
 a language model also the product that rebuilds its teacher's logits. All else a step does (dropout, norms, softmax,
 optimiser) counts for nothing but its time. The limit is the best of several sizes of one operation, two processes at
 once, as the trials are: a matrix product in bf16, and for the CNN also a 3x3 convolution, forward and backward.
@@ -94,9 +95,9 @@ def measure(names: list[str], data: Path | None, repeats: int) -> dict[str, Any]
     with tempfile.TemporaryDirectory() as folder:
         folders = {name: Path(folder) / name for name in names}
         for name in names:
-            steps = WORKLOADS[name].warmup + WORKLOADS[name].steps
-            export(name, data, folders[name], steps)
-            operations[name] = counted(folders[name], WORKLOADS[name].warmup, steps)
+            warmup, steps = WORKLOADS[name].protocol(longer=True)
+            export(name, data, folders[name], warmup + steps)
+            operations[name] = counted(folders[name], warmup, warmup + steps)
             print(f"{name} {operations[name] / 1e9:.2f} G operations a step", flush=True)
         for repeat in range(repeats):
             limits["product"].append(most(products))
@@ -104,9 +105,9 @@ def measure(names: list[str], data: Path | None, repeats: int) -> dict[str, Any]
             told = ", ".join(f"{what} {values[-1] / 1e9:.0f} GFLOP/s" for what, values in limits.items())
             print(f"repeat {repeat + 1} limits: {told}", flush=True)
             for name, where in folders.items():
-                work, arm = WORKLOADS[name], ARMS[ARM]
-                result = run_arm(arm, where, None, work.warmup, work.warmup + work.steps, gate=False)
-                seconds[name].append(summary(result, work.warmup, arm.at_once)["seconds"])
+                (warmup, steps), arm = WORKLOADS[name].protocol(longer=True), ARMS[ARM]
+                result = run_arm(arm, where, None, warmup, warmup + steps, gate=False)
+                seconds[name].append(summary(result, warmup, arm.at_once)["seconds"])
                 print(f"repeat {repeat + 1} {name}: {1e3 * seconds[name][-1]:.2f} ms a step and trial", flush=True)
     machine = {key: known[key] for key in ("device", "commit", "torch", "python")}
     machine |= {"cores": CORES, "load_before": load, "date": time.strftime("%Y-%m-%d")}

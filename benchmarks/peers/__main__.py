@@ -124,7 +124,7 @@ def make_environments(arms: list[str], folder: Path) -> None:
 def measure(name: str, arms: list[str], folder: Path, asked: argparse.Namespace, load: float) -> dict[str, Any]:
     work = WORKLOADS[name]
     compared, repeats = (10, 2) if asked.quick else (GATED, 5)
-    warmup, steps = work.protocol(asked.device)
+    warmup, steps = work.protocol(longer=asked.device != "cpu")
     steps = steps // 5 if asked.quick else steps
     where = None if asked.here else asked.envs
     repeats = 0 if asked.gate else asked.repeats or repeats

@@ -32,12 +32,13 @@ Native = Callable[..., None]  # native("gelu", x, y, slopes, count): tensors by 
 _aside = False
 
 
-def native(x: Tensor, kind: torch.dtype | None = None) -> Native | None:
+def native(x: Tensor, kind: torch.dtype | None = None, shared: bool = True) -> Native | None:
     """The functions for values of type `kind`, else of that of `x`; None where torch's own operators serve.
 
     They serve on other devices, in other types, and where a process has several threads: one such function has one.
+    With `shared` False that is no reason, for work that several threads do not share in torch either.
     """
-    if _aside or x.device.type != "cpu" or torch.get_num_threads() > 1:
+    if _aside or x.device.type != "cpu" or (shared and torch.get_num_threads() > 1):
         return None
     return _functions(x.dtype if kind is None else kind)
 

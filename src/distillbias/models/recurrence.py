@@ -3,8 +3,8 @@
 With one mask for a batch (T18), dropping a unit empties its column of the recurrent weights, and products with empty
 columns need not be computed: at the paper's rate of .8 that is two fifths of a layer's arithmetic. By
 `benchmarks/nonlinear.py`, forward and backward in bf16, one thread of an AMD EPYC: nine words at width 256 and rate .8
-in 15.3 ms, 19.2 without what `native.c` does of a word, where torch's layer takes 22.8; thirty words at width 512 and
-rate .5 in 206 and 229, where it takes 285.
+in 14.1 ms, 17.4 without what `native.c` does of a word, where torch's layer takes 21.5; thirty words at width 512 and
+rate .5 in 204 and 227, where it takes 274.
 """
 
 from math import ceil
