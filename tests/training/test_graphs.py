@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 
 from distillbias.models.dropout import give_stream
 from distillbias.models.lstm import LSTMConfig
+from distillbias.models.native import put_aside
 from distillbias.models.output import ModelConfig, fresh, initialise
 from distillbias.models.transformer import TransformerConfig
 from distillbias.tasks.task import Examples, Spec
@@ -58,9 +59,12 @@ CASES: dict[str, tuple[ModelConfig, Spec, Callable[[], Examples], ModelConfig | 
 
 
 @pytest.fixture(autouse=True)
-def the_lstm_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Torch's own, which several threads take, too. A CPU's one thread takes one whose shapes are the masks' doing."""
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Torch's own operators, and its LSTM, which several threads take, too: a CPU's one thread takes one whose shapes
+    are the masks' doing."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    with put_aside():
+        yield
 
 
 class Tape(TorchDispatchMode):
