@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distillbias.models.compiled import add_and_norm, layer_norm
+from distillbias.models.compiled import add_and_norm
 from distillbias.models.dropout import Dropout, give_stream
 from distillbias.models.native import put_aside
 from distillbias.models.nonlinear import gelu, softmax
@@ -53,19 +53,6 @@ def layers(width: int, rate: float, words: int, dtype: torch.dtype) -> tuple[Cal
         return torch.autograd.grad(said, [x, *weights], torch.ones_like(said))
 
     return lambda: trained(lambda x: lstm(x, *weights, mask)), lambda: trained(theirs)
-
-
-def normed(dtype: torch.dtype) -> tuple[Callable[[], object], ...]:
-    """Of a residual stream in float32; what follows wants `dtype`."""
-    norm, x = nn.LayerNorm(128), torch.randn(1_408, 128).requires_grad_()
-    upstream = torch.ones(1_408, 128, dtype=dtype)
-
-    def trained(function: Callable[[Tensor], Tensor]) -> object:
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-            said = function(x).to(dtype)
-        return torch.autograd.grad(said, [x, *norm.parameters()], upstream)
-
-    return lambda: trained(lambda x: layer_norm(x, norm)), lambda: trained(norm)
 
 
 def added(dtype: torch.dtype) -> tuple[Callable[[], object], ...]:
@@ -143,7 +130,6 @@ def main() -> None:
     draws = torch.empty(DRAWS // 4, dtype=torch.int64).random_().view(torch.int16)
     for dtype in (torch.bfloat16, torch.float32):
         pairs = {
-            "layer norm of 1,408 x 128": normed(dtype),
             "dropout of 1,408 x 128, added and normed": added(dtype),
             "attention of 11 words": attention(11, dtype),
             "attention of 16 words": attention(16, dtype),

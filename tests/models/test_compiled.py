@@ -111,54 +111,55 @@ def norm_of(weight: Tensor, bias: Tensor) -> nn.LayerNorm:
     return norm
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("width", [16, 48, 128])
-def test_layer_norm(kind: torch.dtype, width: int) -> None:
-    x = (drawn(6, 3, width) * 3 + 100 * drawn(6, 3, 1, seed=1)).float()
-    weight, bias, upstream = drawn(width, seed=2).float(), drawn(width, seed=3).float(), drawn(6, 3, width, seed=4)
-
-    def ours(x: Tensor, *of_norm: Tensor) -> Tensor:
-        with torch.autocast("cpu", BF16, enabled=kind == BF16):
-            return compiled.layer_norm(x, norm_of(*of_norm))
-
-    given = [x, weight, bias]
-    above = upstream.to(kind)
-    found = both_ways(ours, given, above)
-    right = both_ways(lambda x, *of_norm: norm_of(*of_norm)(x), [each.double() for each in given], above.double())
-    # a mean a hundred times the deviation costs two digits of float32
-    assert_near(found, right, max(LAST_BIT[kind], 1e3 * LAST_BIT[FLOAT]))
-
-
 @pytest.mark.parametrize("read", [(0, 1), (0,), (1,)])
 @pytest.mark.parametrize("rate", [0.0, 0.4])
+@pytest.mark.parametrize("width", [16, 48, 128])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_added_is_dropped_out_and_normed(kind: torch.dtype, rate: float, read: tuple[int, ...]) -> None:
+def test_what_is_added_is_dropped_out_and_normed(
+    kind: torch.dtype, width: int, rate: float, read: tuple[int, ...]
+) -> None:
     """And what comes down where the answer is made of the sum and its norm, or of one of them alone."""
-    kinds = [FLOAT, kind, FLOAT, FLOAT]
-    given = [3 * drawn(5, 2, 32), drawn(5, 2, 32, seed=1), drawn(32, seed=2), drawn(32, seed=3)]
+    shape, kinds = (5, 2, width), [FLOAT, kind, FLOAT, FLOAT]
+    given = [3 * drawn(*shape), drawn(*shape, seed=1), drawn(width, seed=2), drawn(width, seed=3)]
+    found, right = summed(given, kinds, rate, read)
+    assert_near(found, right, 4 * LAST_BIT[kind])  # of float32 a norm is several roundings
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_norm_of_what_is_far_from_zero(kind: torch.dtype) -> None:
+    far = 3 * drawn(18, 48) + 100 * drawn(18, 1, seed=1)
+    found, right = summed(
+        [far, drawn(18, 48, seed=2), drawn(48, seed=3), drawn(48, seed=4)], [FLOAT, kind, FLOAT, FLOAT]
+    )
+    # a mean a hundred times the deviation costs two digits of float32
+    assert_near(found, right, max(2 * LAST_BIT[kind], 1e3 * LAST_BIT[FLOAT]))
+
+
+def summed(
+    given: list[Tensor], kinds: list[torch.dtype], rate: float = 0.0, read: tuple[int, ...] = (0, 1)
+) -> tuple[list[Tensor], list[Tensor]]:
+    """What is said of (x, added, weight, bias) in these types, and the gradients by them; both in double precision."""
     given = [each.to(exact) for each, exact in zip(given, kinds, strict=True)]
-    upstream = [drawn(5, 2, 32, seed=4).float(), drawn(5, 2, 32, seed=5).to(kind)]
+    upstream = [drawn(*given[0].shape, seed=8).float(), drawn(*given[0].shape, seed=9).to(kinds[1])]
 
     def by(kinds: list[torch.dtype]) -> list[Tensor]:
         x, added, *of_norm = tensors = [each.to(to).requires_grad_() for each, to in zip(given, kinds, strict=True)]
-        with torch.autocast("cpu", BF16, enabled=kinds[1] == BF16):
-            said = compiled.add_and_norm(x, added, dropout(rate), norm_of(*of_norm))
+        said = compiled.add_and_norm(x, added, dropout(rate), norm_of(*of_norm))
         chosen, above = [said[i] for i in read], [upstream[i].to(said[i].dtype) for i in read]
         return [*said, *torch.autograd.grad(chosen, tensors, above, materialize_grads=True)]
 
     found = by(kinds)
     with put_aside():
-        right = by([torch.float64] * 4)
-    assert_near(found, right, 4 * LAST_BIT[kind])  # of float32 a norm is several roundings
+        return found, by([torch.float64] * 4)
 
 
-def test_norms_give_what_the_product_after_them_wants() -> None:
+def test_a_norm_is_what_the_product_after_it_wants() -> None:
     norm, x = nn.LayerNorm(16), torch.randn(2, 16)
-    with torch.autocast("cpu", BF16):
-        assert compiled.layer_norm(x, norm).dtype == BF16
-        assert [each.dtype for each in compiled.add_and_norm(x, x.bfloat16(), Dropout(0.0), norm)] == [FLOAT, BF16]
-    assert compiled.layer_norm(x, norm).dtype == FLOAT
-    assert compiled.layer_norm(x.double(), norm.double()).dtype == torch.float64
+    for way in (contextlib.nullcontext, put_aside):
+        with way(), torch.autocast("cpu", BF16):
+            said = compiled.add_and_norm(x, x.bfloat16(), Dropout(0.0), norm)
+        assert [each.dtype for each in said] == [FLOAT, BF16]
+    assert [each.dtype for each in compiled.add_and_norm(x, x, Dropout(0.0), norm)] == [FLOAT, FLOAT]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -223,7 +224,7 @@ def test_not_a_number_stays_one() -> None:
     assert cells.isnan().all()
     hidden = torch.zeros(1, 1, 2, 2)
     assert compiled.attend(torch.full((1, 2, 48), torch.nan), hidden, 1, dropout(0.0)).isnan().all()
-    assert compiled.layer_norm(nan, nn.LayerNorm(16)).isnan().all()
+    assert all(each.isnan().all() for each in compiled.add_and_norm(nan, nan, dropout(0.0), nn.LayerNorm(16)))
     assert dropout(0.5)(nan).isnan().all()
     narrow = nan.to(BF16)
     native.native(narrow)("gelu", narrow, narrow, None, 32)

@@ -188,8 +188,8 @@ int drop(
     return 0;
 }
 
-/* ---- layer norm of rows in float32, whole lanes wide; the answer in the type of values. `statistics`, [2, rows]: of
-   each row its mean, and what it is scaled by */
+/* ---- dropout of what is added to rows in float32, whole lanes wide, and the layer norm of the sum, in the type of
+   values. `statistics`, [2, rows]: of each row its mean, and what it is scaled by */
 
 static inline void norm_row(
     const float *restrict x, const float *restrict weight, const float *restrict bias, float eps, value *restrict y,
@@ -231,28 +231,7 @@ static inline void norm_row_back(
         down[j] = scale * (get(upstream[j]) * weight[j] - sum - (x[j] - mean) * scale * along);
 }
 
-int layer_norm(
-    const float *restrict x, const float *restrict weight, const float *restrict bias, float eps,
-    value *restrict y, float *restrict statistics, long rows, long width
-) {
-    for (long r = 0; r < rows; r++, x += width, y += width)
-        norm_row(x, weight, bias, eps, y, statistics + r, statistics + rows + r, width);
-    return 0;
-}
-
-int layer_norm_back(
-    const value *restrict upstream, const float *restrict x, const float *restrict weight,
-    const float *restrict statistics, float *restrict down, float *restrict on_weight, float *restrict on_bias,
-    long rows, long width
-) {
-    memset(on_weight, 0, width * sizeof(float));
-    memset(on_bias, 0, width * sizeof(float));
-    for (long r = 0; r < rows; r++, x += width, upstream += width, down += width)
-        norm_row_back(upstream, x, weight, statistics[r], statistics[rows + r], down, on_weight, on_bias, width);
-    return 0;
-}
-
-/* `total` = x + dropout(added), in float32, and its layer norm. */
+/* `total` = x + dropout(added). */
 int add_and_norm(
     const float *restrict x, const value *restrict added, const int16_t *restrict draws, long first, float scale,
     const float *restrict weight, const float *restrict bias, float eps, float *restrict total, value *restrict y,

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from distillbias.data.vocabulary import BEGIN
 from distillbias.errors import InputError
-from distillbias.models.compiled import add_and_norm, attend, layer_norm
+from distillbias.models.compiled import add_and_norm, attend
 from distillbias.models.dropout import Dropout
 from distillbias.models.lstm import at, last_word
 from distillbias.models.nonlinear import gelu, softmax
@@ -142,7 +142,7 @@ class Trunk(nn.Module):
         x = self.dropout(self.embedding(words) + self.positions.weight[: words.shape[1]])
         hidden = torch.zeros_like(seen, dtype=x.dtype).masked_fill_(~seen, -1e4)
         blocks = [*self.blocks] * self.rounds
-        normed = layer_norm(x, blocks[0].attention_norm)
+        normed = blocks[0].attention_norm(x)
         for block, following in pairwise(blocks):
             x, normed = block(x, normed, hidden, following.attention_norm)
         return blocks[-1](x, normed, hidden, self.norm, read)[1]
