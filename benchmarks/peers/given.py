@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from distillbias.models.cnn import Stage
 from distillbias.models.dropout import give_stream
 from distillbias.models.lstm import LSTMLayer, at
+from distillbias.models.native import put_aside
 from distillbias.models.output import Factored, ModelConfig, fresh
 from distillbias.models.transformer import Block, Trunk
 from distillbias.tasks.task import Spec
@@ -166,7 +167,8 @@ class Answers(nn.Module):
         self.model, self.thrifty = model, thrifty
 
     def forward(self, inputs: Tensor) -> Tensor:
-        logits = self.model(inputs).logits
+        with put_aside():
+            logits = self.model(inputs).logits
         if not isinstance(logits, Factored):
             return logits
         states, words = logits.states[:, :-1], logits.matrix.to(logits.states.dtype).T
@@ -180,7 +182,7 @@ def as_usual(model: nn.Module) -> nn.Module:
 
     Our attention is plain matrix products, our last block is computed only for the word that a classifier reads, our
     LSTM leaves out what recurrent dropout has emptied, our convolution a bias that batch norm takes away again. What is
-    compiled for a CPU's one thread (`models/native.c`) no peer meets: they have two.
+    compiled for a CPU (`models/native.c`) `Answers` puts aside.
     """
     for module in model.modules():
         if isinstance(module, Block):

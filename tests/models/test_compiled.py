@@ -242,6 +242,8 @@ def test_where_torchs_own_operators_serve(monkeypatch: pytest.MonkeyPatch) -> No
         assert native.native(x) is None
     assert native.native(x)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert native.native(x)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     assert native.native(x) is None and native.native(x, shared=False)
 
 

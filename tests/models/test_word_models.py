@@ -144,7 +144,7 @@ def test_the_universal_transformer_has_one_block() -> None:
     assert parameter_count(one) == parameter_count(many)
 
 
-@pytest.mark.parametrize("threads", [1, 2])  # several take torch's own layer
+@pytest.mark.parametrize("threads", [1, 2, 3])  # three take torch's own layer
 @pytest.mark.parametrize("rate", [0.0, 0.5])
 def test_the_layer_is_a_variational_lstm(rate: float, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against one gate and one word at a time, with the masks it drew."""

@@ -60,8 +60,8 @@ CASES: dict[str, tuple[ModelConfig, Spec, Callable[[], Examples], ModelConfig | 
 
 @pytest.fixture(autouse=True)
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Torch's own operators, and its LSTM, which several threads take, too: a CPU's one thread takes one whose shapes
-    are the masks' doing."""
+    """Torch's own operators, and its LSTM, which several threads take, too: one thread takes one whose shapes are the
+    masks' doing."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     with put_aside():
         yield

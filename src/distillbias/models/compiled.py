@@ -1,4 +1,4 @@
-"""What models compute by `native.c` on one thread of a CPU: the same functions as torch's operators, to rounding.
+"""What models compute by `native.c` on a CPU: the same functions as torch's operators, to rounding.
 
 Each takes torch's own way where there is no native one (`native.py` says where that is). Products are in bf16 under
 autocast, what is computed here is float32 within. `benchmarks/nonlinear.py` has times, forward and backward in bf16:

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from distillbias.models.dropout import Dropout, LockedDropout
+from distillbias.models.native import native
 from distillbias.models.output import Output, Shares, tied_output
 from distillbias.models.recurrence import lstm
 from distillbias.tasks.task import Spec
@@ -130,8 +131,9 @@ class LSTMLayer(nn.Module):
     def forward(self, x: Float[Tensor, "batch time inputs"]) -> Float[Tensor, "batch time width"]:
         mask = self.recurrent_mask()
         x = self.input_dropout(x)
-        # many small operations: of several threads each waits for the others at each of them
-        if mask is None or x.device.type != "cpu" or torch.get_num_threads() > 1:
+        # many small operations: of several threads each waits for the others at each of torch's
+        several = torch.get_num_threads() > 1 and native(x) is None
+        if mask is None or x.device.type != "cpu" or several:
             return self.built_in(x, mask)
         return lstm(x, self.weight_ih, self.weight_hh, self.bias, mask)
 

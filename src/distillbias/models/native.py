@@ -25,6 +25,7 @@ from distillbias.data.files import cache_folder
 SOURCE = Path(__file__).with_name("native.c")
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd")
 TYPES = {torch.float32: (), torch.bfloat16: ("-DBF16",)}
+MOST = 2  # threads of a process that one native one is faster than
 SECONDS = 60.0  # that a compiler may take
 
 Native = Callable[..., None]  # native("gelu", x, y, slopes, count): tensors by where they lie, None as a null pointer
@@ -35,10 +36,11 @@ _aside = False
 def native(x: Tensor, kind: torch.dtype | None = None, shared: bool = True) -> Native | None:
     """The functions for values of type `kind`, else of that of `x`; None where torch's own operators serve.
 
-    They serve on other devices, in other types, and where a process has several threads: one such function has one.
-    With `shared` False that is no reason, for work that several threads do not share in torch either.
+    They serve on other devices, in other types, and where a process has more than two threads, since a native function
+    has one: it takes less time than two of torch's. With `shared` False that is no reason, for work that several
+    threads do not share in torch either.
     """
-    if _aside or x.device.type != "cpu" or (shared and torch.get_num_threads() > 1):
+    if _aside or x.device.type != "cpu" or (shared and torch.get_num_threads() > MOST):
         return None
     return _functions(x.dtype if kind is None else kind)
 
