@@ -33,7 +33,7 @@ def lstm(
     """
     kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
     # dropped units fill up the last eight, with empty columns: each number of units that is new is a product for which
-    # code is made anew, which takes as long as the product does
+    # code is made anew, which takes longer than the product does
     many = ceil(int(mask.count_nonzero()) / TOGETHER) * TOGETHER
     kept = mask.argsort(descending=True, stable=True)[:many]
     carried = weight_hh.index_select(1, kept) * mask[kept]
