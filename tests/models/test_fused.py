@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from distillbias.kernels import _found, ready
 from distillbias.models import fused
 from distillbias.models.cnn import Maxout, one_channel, product
 from distillbias.models.dropout import Dropout
@@ -109,7 +110,7 @@ def test_what_is_not_a_number_is_not_hidden(pool: int) -> None:
 
 
 def test_only_plain_batch_norm_in_training_on_a_gpu_is_fused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused, "kernels", lambda device: True)
+    monkeypatch.setattr(fused, "ready", lambda device: True)
     x, (norm, _) = maps(2, 4, 4, 4, torch.float32), layers(4, 0.3)
     assert fused.usable(x, norm, 2) == x.is_cuda
     assert not fused.usable(x.cpu(), norm, 2)
@@ -145,13 +146,12 @@ def test_where_triton_cannot_compile_torchs_operators_are_used(
         def __getitem__(self, grid: tuple[int, ...]) -> None:
             raise RuntimeError("Python.h: No such file or directory\nand more")
 
-    found = importlib.import_module("distillbias.models.kernels")
+    found = importlib.import_module("distillbias.kernels.maps")
     monkeypatch.setattr(found, "add", Broken())
-    fused.kernels.cache_clear()
-    assert fused.kernels(DEVICE) is None
-    fused.kernels.cache_clear()
+    _found.cache_clear()
+    assert not ready(DEVICE)
+    _found.cache_clear()
     said = capsys.readouterr().out
     assert (
-        said
-        == "Triton cannot compile, torch's own operators follow convolutions: Python.h: No such file or directory\n"
+        said == "Triton cannot compile, torch's own operators take their place: Python.h: No such file or directory\n"
     )

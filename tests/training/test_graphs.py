@@ -7,6 +7,7 @@ there. On a machine with a GPU the graphs themselves are compared.
 
 import copy
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from math import inf
 from typing import Any, NamedTuple
@@ -60,10 +61,10 @@ CASES: dict[str, tuple[ModelConfig, Spec, Callable[[], Examples], ModelConfig | 
 
 @pytest.fixture(autouse=True)
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Torch's own operators, and its LSTM, which several threads take, too: one thread takes one whose shapes are the
-    masks' doing."""
+    """Where there is none torch's own operators, and its LSTM, which several threads take, too: one thread takes one
+    whose shapes are the masks' doing."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    with put_aside():
+    with nullcontext() if torch.cuda.is_available() else put_aside():
         yield
 
 

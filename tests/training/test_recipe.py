@@ -78,7 +78,7 @@ def network() -> nn.Module:
 def test_penalty_gradient_is_that_of_autograd() -> None:
     x, target = torch.randn(7, 5).double(), torch.randn(7, 3).double()
     model = network()
-    matrices = weight_matrices(model)
+    matrices = weight_matrices(model.parameters())
     assert [tuple(matrix.shape) for matrix in matrices] == [(4, 5), (3, 4)]  # no biases, no norms
     loss = (model(x) - target).square().mean()
     penalty = sum(0.01 * w.abs().sum() + 0.02 * w.square().sum() for w in matrices)

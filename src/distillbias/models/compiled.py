@@ -1,9 +1,9 @@
 """What models compute by `native.c` on a CPU: the same functions as torch's operators, to rounding.
 
-Each takes torch's own way where there is no native one (`native.py` says where that is). Products are in bf16 under
-autocast, what is computed here is float32 within. `benchmarks/nonlinear.py` has times, forward and backward in bf16:
-attention of 128 sentences of 11 words 2.1 ms, our products 3.8, torch's 9.0; what is added to a residual stream of
-1,408 x 128, and the norm of the sum, .64 ms, by our dropout and torch's norm 1.04, by torch's 2.82.
+On a GPU `fused_words.py` has them. Each takes torch's own way where there is neither (`native.py` says where). Products
+are in bf16 under autocast, what is computed here is float32 within. `benchmarks/nonlinear.py` has times, forward and
+backward in bf16: attention of 128 sentences of 11 words 2.1 ms, our products 3.8, torch's 9.0; what is added to a
+residual stream of 1,408 x 128, and the norm of the sum, .64 ms, by our dropout and torch's norm 1.04, by torch's 2.82.
 """
 
 from typing import Any
@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from distillbias.models import fused_words
 from distillbias.models.dropout import Dropout
 from distillbias.models.native import Native, native
 
@@ -25,6 +26,8 @@ def add_and_norm(
 ) -> tuple[Float[Tensor, "*rows width"], Float[Tensor, "*rows width"]]:
     """`x + dropout(added)`, in the type of x, and its norm, in that of what is added."""
     functions = native(added) if x.dtype == torch.float32 and x.shape[-1] % LANES == 0 else None
+    if functions is None and fused_words.usable(x, added):
+        return fused_words.add_and_norm(x, added, dropout, norm)
     if functions is None:
         total = x + dropout(added)
         return total, norm(total).to(added.dtype)
@@ -36,12 +39,12 @@ def attend(
     qkv: Float[Tensor, "batch time qkv"], hidden: Float[Tensor, "_ 1 _ time"], heads: int, dropout: Dropout
 ) -> Float[Tensor, "batch time width"] | None:
     """What each word gets from those it looks at: softmax of its query's products with their keys, / sqrt(width/heads),
-    plus `hidden`, dropped out; by that the sum of their contents. None where there is no native way.
+    plus `hidden`, dropped out; by that the sum of their contents. None where torch's operators are the way.
     """
     batch, time, width = qkv.shape
     functions = native(qkv) if time <= LONGEST and width // (3 * heads) % LANES == 0 else None
     if functions is None:
-        return None
+        return fused_words.attend(qkv, hidden, heads, dropout) if fused_words.attend_usable(qkv, heads) else None
     draws = dropout.draws(batch * heads * time * time, qkv.device)
     return _Attend.apply(qkv.contiguous(), functions, hidden.float().contiguous(), heads, draws, dropout)
 

@@ -8,9 +8,12 @@ from jaxtyping import Int16, Int64
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from distillbias.kernels import cdiv, kernels, ready
 from distillbias.models.native import Native, native
 
 Draws = Int16[Tensor, " count"]
+BLOCK = 1024  # values that a kernel's program reads
+MOST = 2**31  # values that kernels can count
 STATE_BYTES = 5056  # of a generator on the CPU, as native.c reads it
 
 
@@ -39,8 +42,10 @@ class Dropout(nn.Module):
         draws = self.draws(x.numel(), x.device)
         if draws is None:
             return x
-        if _dense(x) and (functions := native(x)):
+        if dense(x) and (functions := native(x)):
             return _Drop.apply(x, functions, draws, self.first_kept, self.scale)
+        if x.is_cuda and dense(x) and x.numel() < MOST and ready(x.device.type):
+            return _DropOnGPU.apply(x, draws, self.first_kept, self.scale)
         return x * self._mask(x, draws)
 
     def draws(self, count: int, device: torch.device) -> Draws | None:
@@ -62,7 +67,7 @@ class Dropout(nn.Module):
         # straight into the type of x: by way of booleans it takes five times as long
         torch.ge(draws, self.first_kept, out=mask)
         mask.mul_(self.scale)
-        return mask.as_strided(x.size(), x.stride()) if _dense(x) else mask.view(x.shape)
+        return mask.as_strided(x.size(), x.stride()) if dense(x) else mask.view(x.shape)
 
     def extra_repr(self) -> str:
         return f"rate={self.rate}"
@@ -121,7 +126,28 @@ class _Drop(torch.autograd.Function):
         return down, None, None, None, None
 
 
-def _dense(x: Tensor) -> bool:
+class _DropOnGPU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, draws: Tensor, first: int, scale: float) -> Tensor:
+        ctx.save_for_backward(draws)
+        ctx.numbers, ctx.strides = (first, scale), x.stride()
+        return _dropped(x, draws, first, scale)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        if upstream.stride() != ctx.strides:
+            upstream = upstream.new_empty_strided(upstream.shape, ctx.strides).copy_(upstream)
+        return _dropped(upstream, *ctx.saved_tensors, *ctx.numbers), None, None, None
+
+
+def _dropped(x: Tensor, draws: Tensor, first: int, scale: float) -> Tensor:
+    y = torch.empty_like(x)
+    kernels(x.device.type).words.drop[cdiv(x.numel(), BLOCK),](x, draws, y, first, scale, x.numel(), block=BLOCK)
+    return y
+
+
+def dense(x: Tensor) -> bool:
     """True if the elements of `x` fill one block of memory, in whatever order (channels-last, say)."""
     return x.is_contiguous() or (x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last))
 

@@ -9,7 +9,6 @@ Maps are channels-last: to a kernel a matrix with a row for each pixel, [pixels,
 for each window of the pooling. Sums are in float32, in an order that is the same each time.
 """
 
-from functools import cache
 from math import prod
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from distillbias.kernels import cdiv, kernels, next_power_of_2, ready
 from distillbias.models.dropout import Dropout
 
 TILE, SUMMED = 1024, 4096  # values that a program reads at once; where all that it does is to sum them
@@ -36,27 +36,8 @@ def usable(x: Tensor, norm: nn.Module, pool: int) -> bool:
         and x.shape[2] % pool == x.shape[3] % pool == 0
         and x.numel() < MOST
         and x.is_contiguous(memory_format=torch.channels_last)
-        and kernels(x.device.type) is not None
+        and ready(x.device.type)
     )
-
-
-@cache
-def kernels(device: str) -> Any:
-    """The module of them; None where there is no Triton, as in torch's builds for CPUs, or where it cannot compile.
-
-    To call what it has compiled it needs a C compiler and the headers of Python. Without them a run's log says so.
-    """
-    try:
-        from distillbias.models import kernels as module
-    except ImportError:
-        return None
-    try:
-        module.add[1,](torch.ones(2, device=device), torch.empty(1, device=device), 2, block=2)
-    except Exception as error:  # whatever went wrong there: a compiler's exit, a file, a driver
-        why = (str(error).strip() or repr(error)).splitlines()[0]
-        print(f"Triton cannot compile, torch's own operators follow convolutions: {why}")
-        return None
-    return module
 
 
 def finish(
@@ -114,15 +95,6 @@ class Rows(NamedTuple):
         return cdiv(self.tiles, self.part)
 
 
-def cdiv(number: int, by: int) -> int:
-    """Rounded up."""
-    return -(-number // by)
-
-
-def next_power_of_2(number: int) -> int:
-    return 1 << (number - 1).bit_length()
-
-
 class _Finish(torch.autograd.Function):
     """Where y is 0 nothing passed ReLU and dropout, so backward needs no draws; what was largest it finds again."""
 
@@ -142,11 +114,11 @@ class _Finish(torch.autograd.Function):
         cut = {"group": sizes.group, "block": sizes.block}
         y = torch.empty(sizes.shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
         sums = torch.empty(2, channels, pixels.programs, dtype=torch.float32, device=x.device)
-        kernels(x.device.type).sum_values[pixels.programs,](
+        kernels(x.device.type).maps.sum_values[pixels.programs,](
             x, sums, pixels.total, channels, pixels.part, rows=pixels.tile, **cut
         )
         found = torch.empty(2, channels, dtype=torch.float32, device=x.device)  # mean, 1 / deviation
-        kernels(x.device.type).keep_statistics[channels,](
+        kernels(x.device.type).maps.keep_statistics[channels,](
             sums,
             found,
             norm.running_mean,
@@ -158,7 +130,7 @@ class _Finish(torch.autograd.Function):
             pixels.programs,
             block=next_power_of_2(pixels.programs),
         )
-        kernels(x.device.type).finish[windows.tiles,](
+        kernels(x.device.type).maps.finish[windows.tiles,](
             x,
             y,
             y if draws is None else draws,
@@ -189,13 +161,13 @@ class _Finish(torch.autograd.Function):
         given = x, y, upstream.contiguous(memory_format=torch.channels_last), found, weight, bias
         places = sizes.shape[3], windows.total, channels
         sums = torch.empty(2, channels, windows.programs, dtype=torch.float32, device=x.device)
-        kernels(x.device.type).sum_slopes[windows.programs,](*given, sums, ctx.scale, *places, windows.part, **cut)
+        kernels(x.device.type).maps.sum_slopes[windows.programs,](*given, sums, ctx.scale, *places, windows.part, **cut)
         slopes = torch.empty(2, channels, dtype=torch.float32, device=x.device)  # of bias and weight
-        kernels(x.device.type).add[2 * channels,](
+        kernels(x.device.type).maps.add[2 * channels,](
             sums, slopes, windows.programs, block=next_power_of_2(windows.programs)
         )
         down = torch.empty_like(x)
-        kernels(x.device.type).pass_down[windows.tiles,](
+        kernels(x.device.type).maps.pass_down[windows.tiles,](
             *given, slopes, down, ctx.scale, sizes.pixels.total, *places, **cut
         )
         return down, slopes[1], slopes[0], None, None, None, None, None

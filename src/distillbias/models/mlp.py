@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from distillbias.models import fused_rows
 from distillbias.models.dropout import Dropout
 from distillbias.models.output import Output, Shares, batch_norm
 from distillbias.tasks.task import Spec
@@ -29,6 +31,20 @@ class MLPConfig:
         return MLP(spec, self.widths, self.dropout)
 
 
+class Layer(nn.Sequential):
+    """Linear, ReLU, batch norm, dropout: on a GPU the product and what follows it, in training."""
+
+    def __init__(self, before: int, after: int, dropout: float):
+        super().__init__(nn.Linear(before, after), nn.ReLU(), batch_norm(nn.BatchNorm1d, after), Dropout(dropout))
+
+    def forward(self, x: Float[Tensor, "batch before"]) -> Float[Tensor, "batch after"]:
+        linear, _, norm, dropout = self
+        if self.training and fused_rows.usable(x, norm):
+            assert isinstance(linear, nn.Linear) and isinstance(norm, nn.BatchNorm1d) and isinstance(dropout, Dropout)
+            return fused_rows.normalise(F.linear(x, linear.weight), linear.bias, norm, dropout)
+        return super().forward(x)
+
+
 class MLP(nn.Module):
     """Flatten, then [linear, ReLU, batch norm, dropout] a width, then a linear answer.
 
@@ -39,10 +55,7 @@ class MLP(nn.Module):
     def __init__(self, spec: Spec, widths: tuple[int, ...], dropout: float):
         super().__init__()
         sizes = (prod(spec.shape), *widths)
-        self.hidden = nn.ModuleList(
-            nn.Sequential(nn.Linear(before, after), nn.ReLU(), batch_norm(nn.BatchNorm1d, after), Dropout(dropout))
-            for before, after in zip(sizes, widths, strict=False)
-        )
+        self.hidden = nn.ModuleList(Layer(before, after, dropout) for before, after in zip(sizes, widths, strict=False))
         self.answer = nn.Linear(sizes[-1], spec.classes)
 
     def forward(self, images: Float[Tensor, "batch row col"]) -> Output:

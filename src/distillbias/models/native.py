@@ -45,9 +45,13 @@ def native(x: Tensor, kind: torch.dtype | None = None, shared: bool = True) -> N
     return _functions(x.dtype if kind is None else kind)
 
 
+def is_aside() -> bool:
+    return _aside
+
+
 @contextmanager
 def put_aside() -> Iterator[None]:
-    """Within, torch's own operators compute everything."""
+    """Within, torch's own operators compute everything, on GPUs, too (`kernels/`)."""
     global _aside
     before, _aside = _aside, True
     try:

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from distillbias.training import fused_step
+
 KEPT = ("exp_avg", "exp_avg_sq", "step")  # as torch names them
 
 
@@ -60,9 +62,15 @@ class Adam(torch.optim.Adam):
             return loss
         for group, parameters, means, squares, counts, steps in self._kept:
             counts.add_(1)
+            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            if self._rate is not None and not group["weight_decay"] and fused_step.usable(parameters, gradients):
+                fused_step.adapt(
+                    parameters, gradients, means, squares, self._rate, counts, group["betas"], group["eps"]
+                )
+                continue
             torch._fused_adam_(
                 parameters,
-                [parameter.grad for parameter in parameters],  # type: ignore[misc]
+                gradients,
                 means,
                 squares,
                 [],
@@ -87,6 +95,7 @@ class Adam(torch.optim.Adam):
 
     def _found_in(self, group: dict[str, Any]) -> _Kept:
         states = [self.state[parameter] for parameter in group["params"]]
+        align(group["params"], states)
         counts = torch.stack([state["step"] for state in states])
         for state, step in zip(states, counts.unbind(), strict=True):
             state["step"] = step
@@ -114,6 +123,7 @@ class RAdam(torch.optim.RAdam):
             if not self.state[parameter]:
                 zeros = [torch.zeros_like(parameter, memory_format=torch.preserve_format) for _ in range(2)]
                 self.state[parameter] = dict(zip(KEPT, [*zeros, torch.tensor(0.0)], strict=True))
+        align(self._parameters(), [self.state[parameter] for parameter in self._parameters()])
 
     def set_rate(self, rate: float) -> None:
         for group in self.param_groups:
@@ -138,6 +148,9 @@ class RAdam(torch.optim.RAdam):
         parameters: list[Tensor] = [*self._parameters()]
         gradients: list[Tensor] = [parameter.grad for parameter in parameters if parameter.grad is not None]
         means, squares = ([self.state[parameter][name] for parameter in parameters] for name in KEPT[:2])
+        if fused_step.usable(parameters, gradients, means, squares):
+            fused_step.adapt(parameters, gradients, means, squares, self._factors, None, (first, second), eps)
+            return None
         adaptive, plain = self._factors.unbind()
         torch._foreach_lerp_(means, gradients, 1 - first)
         torch._foreach_mul_(squares, second)
@@ -149,6 +162,14 @@ class RAdam(torch.optim.RAdam):
         torch._foreach_add_(scales, plain, alpha=1)  # without alpha torch reads the tensor as a number
         torch._foreach_addcmul_(parameters, means, scales, -1)
         return None
+
+
+def align(parameters: Iterable[Tensor], states: Iterable[dict[str, Any]]) -> None:
+    """Bring what is kept of each parameter into its own order in memory, which a checkpoint does not keep."""
+    for parameter, state in zip(parameters, states, strict=True):
+        for name in KEPT[:2]:
+            if not fused_step.alike(parameter, state[name]):
+                state[name] = torch.empty_like(parameter, requires_grad=False).copy_(state[name])
 
 
 Held = Adam | RAdam  # optimisers whose steps can be recorded

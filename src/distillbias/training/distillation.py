@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from distillbias.errors import InputError
+from distillbias.models import fused_rows
 
 Logits = Float[Tensor, "batch classes"]
 Factor = Literal["tau2", "one", "inv_tau2"]
@@ -33,7 +34,9 @@ def kl_from_teacher(
     """
     if not temperature > 0:
         raise InputError(f"temperature is {temperature}; it must be positive")
+    scale = temperature_factor(factor, temperature)
+    if fused_rows.divergence_usable(student, teacher):
+        return fused_rows.divergence(student, teacher, temperature, scale)
     log_p = (teacher / temperature).log_softmax(-1)
     log_q = (student / temperature).log_softmax(-1)
-    divergence = (log_p.exp() * (log_p - log_q)).sum(-1)
-    return temperature_factor(factor, temperature) * divergence
+    return scale * (log_p.exp() * (log_p - log_q)).sum(-1)

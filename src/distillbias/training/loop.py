@@ -1,7 +1,6 @@
 """The only training loop. What differs between learning from labels and from a teacher is the objective passed in."""
 
 from collections.abc import Iterable, Iterator
-from math import inf
 from typing import NamedTuple
 
 import torch
@@ -11,14 +10,7 @@ from distillbias.training.adam import Held
 from distillbias.training.graphs import Replays, Update, recorder
 from distillbias.training.objectives import Batch, Objective
 from distillbias.training.parallel import ALONE, Ranks
-from distillbias.training.recipe import (
-    Recipe,
-    add_penalty_gradient,
-    clip_each,
-    make_optimizer,
-    set_rate,
-    weight_matrices,
-)
+from distillbias.training.recipe import Recipe, make_optimizer, set_rate, shape_gradients
 
 
 class Step(NamedTuple):
@@ -45,7 +37,7 @@ def train(
     """
     device = next(model.parameters()).device.type
     optimizer = optimizer or make_optimizer(model, recipe)
-    parameters, matrices = list(model.parameters()), weight_matrices(model)
+    parameters = list(model.parameters())
     l1, l2 = recipe.l1 * objective.penalty_scale, recipe.l2 * objective.penalty_scale
 
     def update(batch: Batch) -> Tensor:
@@ -58,10 +50,7 @@ def train(
             parameter.grad = None
         loss.backward()
         whole = ranks.sum(loss.detach(), parameters)
-        if l1 or l2:
-            add_penalty_gradient(matrices, l1, l2)
-        if recipe.clip < inf:
-            clip_each(parameters, recipe.clip)
+        shape_gradients(parameters, l1, l2, recipe.clip)
         optimizer.step()
         return whole
 

@@ -52,8 +52,8 @@ def from_teacher(temperature: float, weight: float, factor: Factor, relative_pen
 
     def loss(output: Output, batch: Batch) -> Tensor:
         assert batch.signal is not None, "learning from a teacher needs its signal"
-        taught = weight * _teacher_loss(output, batch, temperature, factor)
-        return taught if weight == 1 else taught + (1 - weight) * _label_loss(output, batch)
+        taught = _teacher_loss(output, batch, temperature, factor)
+        return taught if weight == 1 else weight * taught + (1 - weight) * _label_loss(output, batch)
 
     data_scale = weight * temperature_factor(factor, temperature) / temperature**2 + (1 - weight)
     return Objective(loss, data_scale if relative_penalty else 1.0)

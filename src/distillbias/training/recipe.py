@@ -1,14 +1,15 @@
 """How a run is trained, apart from what it learns from: optimiser, schedule, length, batch, penalties, precision."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import cos, pi
+from math import cos, inf, pi
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from distillbias.errors import InputError
+from distillbias.training import fused_step
 from distillbias.training.adam import Adam, Held, RAdam
 
 
@@ -116,9 +117,26 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-def weight_matrices(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters that penalties apply to."""
-    return [parameter for parameter in model.parameters() if parameter.ndim > 1]
+def weight_matrices(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    """Those that penalties apply to."""
+    return [parameter for parameter in parameters if parameter.ndim > 1]
+
+
+@torch.no_grad()
+def shape_gradients(parameters: Sequence[nn.Parameter], l1: float, l2: float, limit: float) -> None:
+    """Penalties of the weight matrices, then clipping: what is between the backward pass and a step."""
+    if not (l1 or l2 or limit < inf):
+        return
+    gradients = [_gradient(parameter) for parameter in parameters]
+    if fused_step.usable(parameters, gradients):
+        matrix = [parameter.ndim > 1 for parameter in parameters]
+        each_l1, each_l2 = ([float(is_one) * penalty for is_one in matrix] for penalty in (l1, l2))
+        fused_step.shape_gradients(parameters, gradients, each_l1, each_l2, limit if limit < inf else None)
+        return
+    if l1 or l2:
+        add_penalty_gradient(weight_matrices(parameters), l1, l2)
+    if limit < inf:
+        clip_each(parameters, limit)
 
 
 @torch.no_grad()

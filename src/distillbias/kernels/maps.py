@@ -1,4 +1,4 @@
-"""Kernels of `fused.py`, in Triton. Each program takes some rows of a matrix with all its channels.
+"""Maxout, batch norm, max pooling, ReLU and dropout. Each program takes some rows of a matrix with all its channels.
 
 Maps are channels-last: to a kernel [pixels, channels * group], of which maxout makes [pixels, channels]; what pooling
 makes of it is [windows, channels]. A map of the type bf16 is read as float32.
