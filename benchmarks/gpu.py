@@ -1,11 +1,13 @@
 """Steps a second of one GPU: taken as they come or recorded, by one process or by several, in turns or at once.
 
-    python -m benchmarks.gpu --data DIR --out results/benchmarks/     some four minutes on one GPU
+    python -m benchmarks.gpu --data DIR --out results/benchmarks/     some six minutes on one GPU
     python -m benchmarks.gpu --device cpu --seconds 1                 whether it works, where there is none
+    python -m benchmarks.gpu --data DIR --only sentences              LSTM and Transformers
 
-Students of the vision study's `paper` scale (MLP in float32, CNN in bf16, Adam, batches of 128 images) under a teacher
-whose answers are random, in the project's own loop. Every process takes WARMUP steps, which is when recording happens,
-waits for the others, and is then timed until the seconds are over. "At once" is NVIDIA's Multi-Process Service, as
+Students of the `paper` scales of the vision study (MLP in float32, CNN in bf16, Adam, batches of 128 images) and of the
+agreement study (float32, batches of 64 real sentences) under a teacher whose answers are random, in the project's own
+loop. Every process takes WARMUP steps, which is when recording happens, waits for the others, and is then timed until
+the seconds are over. "At once" is NVIDIA's Multi-Process Service, as
 studies use it; without it a GPU gives each process its turn.
 """
 
@@ -25,18 +27,19 @@ from benchmarks.peers.export import TASKS
 
 from distillbias.errors import InputError
 from distillbias.models.dropout import give_stream
-from distillbias.models.output import initialise
+from distillbias.models.output import ModelConfig, fresh, initialise
+from distillbias.studies import agreement, vision
 from distillbias.studies.lessons import place
 from distillbias.studies.mps import Service
 from distillbias.studies.provenance import provenance
 from distillbias.studies.runner import check_device
-from distillbias.studies.vision import TEMPERATURE, paper
 from distillbias.training import loop
 from distillbias.training.batching import ResidentData
 from distillbias.training.objectives import from_teacher
+from distillbias.training.recipe import Recipe
 from distillbias.training.seeds import stream
 
-WARMUP = 50  # steps
+WARMUP = {"vision": 50, "classification": 400}  # steps; sentences: until all usual lengths have come some times
 LOOK = 50  # steps between two looks at the clock, each of which waits for the GPU
 
 
@@ -54,7 +57,7 @@ class Case(NamedTuple):
         return counts + ("" if len(self.models) == 1 else ", at once" if self.shared else ", in turns") + f", {how}"
 
 
-CASES = [
+IMAGES = [
     Case(("MLP",), recorded=False),
     Case(("MLP",)),
     Case(("CNN",), recorded=False),
@@ -66,6 +69,13 @@ CASES = [
     *(Case(("CNN",) * count, shared=True) for count in (2, 4, 8)),
     Case(("CNN",) * 4 + ("MLP",) * 8, shared=True),
 ]
+FAMILIES = tuple(agreement.paper().models)
+SENTENCES = [
+    *(Case((name,)) for name in FAMILIES),
+    *(Case((name,) * 4, shared=True) for name in FAMILIES),
+    Case(FAMILIES * 3, shared=True),
+]
+GROUPS = {"images": IMAGES, "sentences": SENTENCES}
 together: Any = None  # where workers wait for each other
 
 
@@ -74,12 +84,14 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, help="where data sets live (default: as for distillbias)")
     parser.add_argument("--device", default="cuda", help="cpu, cuda, or cuda:1 (default: cuda)")
     parser.add_argument("--seconds", type=float, default=3.0, help="that each case is timed for (default: 3)")
+    parser.add_argument("--only", choices=GROUPS, help="only students of these (default: both)")
     parser.add_argument("--cases", type=int, help="only the first so many")
     parser.add_argument("--out", type=Path, help="a folder for gpu.json and gpu.md (default: only the screen)")
     asked = parser.parse_args(given)
     try:
         check_device(asked.device)
-        found = [measure(case, asked.data, asked.device, asked.seconds) for case in CASES[: asked.cases]]
+        cases = GROUPS[asked.only] if asked.only else IMAGES + SENTENCES
+        found = [measure(case, asked.data, asked.device, asked.seconds) for case in cases[: asked.cases]]
     except InputError as error:
         print(f"error: {error}")
         return 2
@@ -119,37 +131,46 @@ def wait_at(barrier: Barrier) -> None:
 def steps_a_second(
     name: str, number: int, recorded: bool, data: Path | None, device: str, seconds: float
 ) -> tuple[str, float]:
-    setting, task = paper(), TASKS["vision"]
+    task, config, recipe, temperature = work(name)
+    real, embedded = TASKS[task]
     try:
-        splits = task[0].load(data)
+        used, splits = real, real.load(data)
     except InputError:
-        splits = task[1].load(None)
+        used, splits = embedded, embedded.load(None)
     examples = ResidentData(splits.train, device)
-    model = setting.models[name].build(task[0].spec)
+    model = fresh(config, used.spec)
     initialise(model, stream("weights", number))
     model = place(model, device)
     give_stream(model, stream("dropout", number, device=device))
-    answers = 3 * torch.randn(len(examples), task[0].spec.classes, device=device)
-    recipe, objective = setting.taught[name], from_teacher(TEMPERATURE, 1.0, "tau2", True)
+    answers = 3 * torch.randn(len(examples), used.spec.classes, device=device)
+    objective = from_teacher(temperature, 1.0, "tau2", True)
     batches = examples.batches(
         recipe.epochs,
         recipe.batch,
         lambda epoch: stream("order", number, epoch),
-        lambda rows, images: answers.index_select(0, rows),
+        lambda rows, inputs: answers.index_select(0, rows),
     )
     if not recorded:
         loop.recorder = lambda model: None  # type: ignore[assignment]
-    began = 0.0
+    warmup, began = WARMUP[task], 0.0
     for step in loop.train(model, objective, batches, recipe, recipe.steps(len(examples))):
-        if step.done < WARMUP or (step.done - WARMUP) % LOOK:
+        if step.done < warmup or (step.done - warmup) % LOOK:
             continue
         step.loss.item()  # waits for the device
-        if step.done == WARMUP:
+        if step.done == warmup:
             together.wait()
             began = time.perf_counter()
         elif time.perf_counter() - began > seconds:
             break
-    return name, (step.done - WARMUP) / (time.perf_counter() - began)
+    return name, (step.done - warmup) / (time.perf_counter() - began)
+
+
+def work(name: str) -> tuple[str, ModelConfig, Recipe, float]:
+    """A student's task, sizes, recipe and temperature; LSTMs teach sentences."""
+    images, sentences = vision.paper(), agreement.paper()
+    if name in images.models:
+        return "vision", images.models[name], images.taught[name], vision.TEMPERATURE
+    return "classification", sentences.models[name], sentences.taught["LSTM", name], agreement.TEMPERATURE
 
 
 def table(measured: dict[str, Any]) -> str:

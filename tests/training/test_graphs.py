@@ -60,11 +60,11 @@ CASES: dict[str, tuple[ModelConfig, Spec, Callable[[], Examples], ModelConfig | 
 
 
 @pytest.fixture(autouse=True)
-def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Where there is none torch's own operators, and its LSTM, which several threads take, too: one thread takes one
-    whose shapes are the masks' doing."""
+def as_on_a_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """On a CPU torch's own operators, and its LSTM, which several threads take, too: one thread takes one whose shapes
+    are the masks' doing."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    with nullcontext() if torch.cuda.is_available() else put_aside():
+    with nullcontext() if request.node.get_closest_marker("skipif") else put_aside():
         yield
 
 

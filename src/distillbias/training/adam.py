@@ -63,7 +63,8 @@ class Adam(torch.optim.Adam):
         for group, parameters, means, squares, counts, steps in self._kept:
             counts.add_(1)
             gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-            if self._rate is not None and not group["weight_decay"] and fused_step.usable(parameters, gradients):
+            held = self._rate is not None and not group["weight_decay"]
+            if held and fused_step.usable(parameters, gradients, means, squares):
                 fused_step.adapt(
                     parameters, gradients, means, squares, self._rate, counts, group["betas"], group["eps"]
                 )
@@ -95,7 +96,6 @@ class Adam(torch.optim.Adam):
 
     def _found_in(self, group: dict[str, Any]) -> _Kept:
         states = [self.state[parameter] for parameter in group["params"]]
-        align(group["params"], states)
         counts = torch.stack([state["step"] for state in states])
         for state, step in zip(states, counts.unbind(), strict=True):
             state["step"] = step
@@ -123,7 +123,6 @@ class RAdam(torch.optim.RAdam):
             if not self.state[parameter]:
                 zeros = [torch.zeros_like(parameter, memory_format=torch.preserve_format) for _ in range(2)]
                 self.state[parameter] = dict(zip(KEPT, [*zeros, torch.tensor(0.0)], strict=True))
-        align(self._parameters(), [self.state[parameter] for parameter in self._parameters()])
 
     def set_rate(self, rate: float) -> None:
         for group in self.param_groups:
@@ -162,14 +161,6 @@ class RAdam(torch.optim.RAdam):
         torch._foreach_add_(scales, plain, alpha=1)  # without alpha torch reads the tensor as a number
         torch._foreach_addcmul_(parameters, means, scales, -1)
         return None
-
-
-def align(parameters: Iterable[Tensor], states: Iterable[dict[str, Any]]) -> None:
-    """Bring what is kept of each parameter into its own order in memory, which a checkpoint does not keep."""
-    for parameter, state in zip(parameters, states, strict=True):
-        for name in KEPT[:2]:
-            if not fused_step.alike(parameter, state[name]):
-                state[name] = torch.empty_like(parameter, requires_grad=False).copy_(state[name])
 
 
 Held = Adam | RAdam  # optimisers whose steps can be recorded

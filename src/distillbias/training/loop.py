@@ -55,8 +55,10 @@ def train(
         return whole
 
     take: Update = update
-    if ranks.world == 1 and isinstance(optimizer, Held) and (record := recorder(model)):
-        optimizer.hold_rate()
+    record = recorder(model) if ranks.world == 1 else None
+    if isinstance(optimizer, Held) and (record or device == "cuda"):
+        optimizer.hold_rate()  # which lets a GPU take the whole step in one launch, recorded or not
+    if isinstance(optimizer, Held) and record:
         take = Replays(update, record)
     model.train()
     for step, batch in enumerate(batches, start):
