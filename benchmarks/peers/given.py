@@ -182,7 +182,7 @@ def as_usual(model: nn.Module) -> nn.Module:
 
     Our attention is plain matrix products, our last block is computed only for the word that a classifier reads, our
     LSTM leaves out what recurrent dropout has emptied, our convolution a bias that batch norm takes away again. What is
-    compiled for a CPU (`models/native.c`) or a GPU (`kernels/`) `Answers` puts aside.
+    compiled for a CPU (`models/native.c`) or a GPU (`models/kernels/`) `Answers` puts aside.
     """
     for module in model.modules():
         if isinstance(module, Block):

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from benchmarks.gpu import Case, main, table
+from benchmarks.gpu import IMAGES, SENTENCES, Case, main, table, work
+
+from distillbias.studies import agreement, vision
 
 
 def test_it_counts_steps(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -24,3 +26,14 @@ def test_a_device_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture) -
 def test_a_case_says_what_it_is() -> None:
     assert Case(("CNN",) * 2 + ("MLP",), shared=True).title == "2 CNN + 1 MLP, at once, recorded"
     assert Case(("MLP",) * 4, recorded=False).title == "4 MLP, in turns, as they come"
+
+
+def test_students_are_those_of_the_papers_scales() -> None:
+    images, sentences = vision.paper(), agreement.paper()
+    for case in IMAGES + SENTENCES:
+        for name in case.models:
+            task, config, recipe, _ = work(name)
+            where = images if task == "vision" else sentences
+            assert config is not None and config == where.models[name] and recipe in where.taught.values()
+    assert {name for case in IMAGES for name in case.models} == {*images.models}
+    assert {name for case in SENTENCES for name in case.models} == {*sentences.models}

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distillbias.kernels import _found, ready
 from distillbias.models import fused
 from distillbias.models.cnn import Maxout, one_channel, product
 from distillbias.models.dropout import Dropout
+from distillbias.models.kernels import _found, ready
 from distillbias.models.output import batch_norm
 
 pytest.importorskip("triton")  # where torch has no builds for GPUs
@@ -148,7 +148,7 @@ def test_where_triton_cannot_compile_torchs_operators_are_used(
         def __getitem__(self, grid: tuple[int, ...]) -> None:
             raise RuntimeError("Python.h: No such file or directory\nand more")
 
-    found = importlib.import_module("distillbias.kernels.maps")
+    found = importlib.import_module("distillbias.models.kernels.maps")
     monkeypatch.setattr(found, "add", Broken())
     _found.cache_clear()
     assert not ready(DEVICE)

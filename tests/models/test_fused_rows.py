@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distillbias.kernels import ready
 from distillbias.models import fused_rows
 from distillbias.models.dropout import Dropout
+from distillbias.models.kernels import ready
 from distillbias.models.output import batch_norm
 from distillbias.training.distillation import kl_from_teacher
 

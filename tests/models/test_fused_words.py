@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from distillbias.kernels import ready
 from distillbias.models import dropout as dropouts
 from distillbias.models import fused_words
 from distillbias.models.dropout import Dropout
+from distillbias.models.kernels import ready
 
 pytest.importorskip("triton")  # where torch has no builds for GPUs
 

@@ -8,7 +8,7 @@ from jaxtyping import Int16, Int64
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from distillbias.kernels import cdiv, kernels, ready
+from distillbias.models.kernels import cdiv, kernels, ready
 from distillbias.models.native import Native, native
 
 Draws = Int16[Tensor, " count"]

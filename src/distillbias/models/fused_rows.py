@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from distillbias.kernels import cdiv, kernels, next_power_of_2, ready
 from distillbias.models.dropout import Dropout
+from distillbias.models.kernels import cdiv, kernels, next_power_of_2, ready
 
 MOST_ROWS = 512  # that a program holds whole, of BLOCK channels
 BLOCK = 16

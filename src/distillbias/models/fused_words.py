@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from distillbias.kernels import cdiv, kernels, next_power_of_2, ready
 from distillbias.models.dropout import Dropout
+from distillbias.models.kernels import cdiv, kernels, next_power_of_2, ready
 
 TILE = 2048  # values that a program reads at once
 PROGRAMS = 264  # that share a sum: two for each multiprocessor of a large GPU

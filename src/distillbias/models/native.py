@@ -51,7 +51,7 @@ def is_aside() -> bool:
 
 @contextmanager
 def put_aside() -> Iterator[None]:
-    """Within, torch's own operators compute everything, on GPUs, too (`kernels/`)."""
+    """Within, torch's own operators compute everything, on GPUs, too (`models/kernels/`)."""
     global _aside
     before, _aside = _aside, True
     try:

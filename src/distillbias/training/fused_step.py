@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from distillbias.kernels import cdiv, kernels, next_power_of_2, ready
 from distillbias.models.dropout import dense
+from distillbias.models.kernels import cdiv, kernels, next_power_of_2, ready
 
 BLOCK = 1024
 TOGETHER = 32  # tensors of a launch, whose addresses it carries

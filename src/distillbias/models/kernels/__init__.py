@@ -37,7 +37,7 @@ def kernels(device: str) -> Kernels:
 @cache
 def _found(device: str) -> Kernels | None:
     try:
-        from distillbias.kernels import maps, rows, steps, words
+        from distillbias.models.kernels import maps, rows, steps, words
     except ImportError:
         return None
     try:
