@@ -12,6 +12,7 @@ from distillbias.models import fused
 from distillbias.models.cnn import Maxout, one_channel, product
 from distillbias.models.dropout import Dropout
 from distillbias.models.kernels import _found, ready
+from distillbias.models.native import put_aside
 from distillbias.models.output import batch_norm
 
 pytest.importorskip("triton")  # where torch has no builds for GPUs
@@ -151,9 +152,18 @@ def test_where_triton_cannot_compile_torchs_operators_are_used(
     found = importlib.import_module("distillbias.models.kernels.maps")
     monkeypatch.setattr(found, "add", Broken())
     _found.cache_clear()
-    assert not ready(DEVICE)
+    assert not ready(torch.device(DEVICE))
     _found.cache_clear()
     said = capsys.readouterr().out
     assert (
         said == "Triton cannot compile, torch's own operators take their place: Python.h: No such file or directory\n"
     )
+
+
+def test_another_gpu_than_the_current_one_has_torchs_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton launches on the current one, whatever its tensors say."""
+    monkeypatch.setattr("distillbias.models.kernels._found", lambda device: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    assert [ready(torch.device(name)) for name in ("cuda:0", "cuda:1", "cuda")] == [False, True, True]
+    with put_aside():
+        assert not ready(torch.device("cuda:1"))

@@ -150,7 +150,7 @@ def test_only_small_float32_answers_on_a_gpu_are_fused(monkeypatch: pytest.Monke
 
 @pytest.mark.skipif(DEVICE == "cpu", reason="needs a GPU")
 def test_on_a_gpu_the_loss_takes_this_way() -> None:
-    assert ready(DEVICE)
+    assert ready(torch.device(DEVICE))
     student, teacher = torch.randn(3, 10, device=DEVICE, requires_grad=True), torch.randn(3, 10, device=DEVICE)
     found = kl_from_teacher(student, teacher, 2.0)
     assert "Diverge" in type(found.grad_fn).__name__

@@ -162,7 +162,7 @@ def test_dropout(last: bool) -> None:
 def test_only_what_is_small_and_in_training_on_a_gpu_is_fused() -> None:
     x, qkv = normal(2, 5, 32, seed=1), normal(2, 5, 96, seed=1)
     there = DEVICE == "cuda"
-    assert ready(DEVICE) and fused_words.usable(x, x) == there == fused_words.attend_usable(qkv, 2)
+    assert ready(torch.device(DEVICE)) and fused_words.usable(x, x) == there == fused_words.attend_usable(qkv, 2)
     assert not fused_words.usable(x.cpu(), x.cpu()) and not fused_words.attend_usable(qkv.cpu(), 2)
     assert not fused_words.usable(x.double(), x.double())
     assert not fused_words.attend_usable(qkv, 4)  # heads of 8

@@ -44,7 +44,7 @@ class Dropout(nn.Module):
             return x
         if dense(x) and (functions := native(x)):
             return _Drop.apply(x, functions, draws, self.first_kept, self.scale)
-        if x.is_cuda and dense(x) and x.numel() < MOST and ready(x.device.type):
+        if x.is_cuda and dense(x) and x.numel() < MOST and ready(x.device):
             return _DropOnGPU.apply(x, draws, self.first_kept, self.scale)
         return x * self._mask(x, draws)
 

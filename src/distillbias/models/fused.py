@@ -36,7 +36,7 @@ def usable(x: Tensor, norm: nn.Module, pool: int) -> bool:
         and x.shape[2] % pool == x.shape[3] % pool == 0
         and x.numel() < MOST
         and x.is_contiguous(memory_format=torch.channels_last)
-        and ready(x.device.type)
+        and ready(x.device)
     )
 
 

@@ -31,7 +31,7 @@ def usable(x: Tensor, added: Tensor) -> bool:
         and x.dtype == torch.float32
         and added.dtype in (torch.float32, torch.bfloat16)
         and x.shape[-1] <= WIDEST
-        and ready(x.device.type)
+        and ready(x.device)
     )
 
 
@@ -93,7 +93,7 @@ def attend_usable(qkv: Tensor, heads: int) -> bool:
         and qkv.dtype in (torch.float32, torch.bfloat16)
         and qkv.shape[1] <= LONGEST
         and qkv.shape[2] // (3 * heads) in PARTS
-        and ready(qkv.device.type)
+        and ready(qkv.device)
     )
 
 

@@ -63,11 +63,9 @@ class Adam(torch.optim.Adam):
         for group, parameters, means, squares, counts, steps in self._kept:
             counts.add_(1)
             gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-            held = self._rate is not None and not group["weight_decay"]
-            if held and fused_step.usable(parameters, gradients, means, squares):
-                fused_step.adapt(
-                    parameters, gradients, means, squares, self._rate, counts, group["betas"], group["eps"]
-                )
+            rate = None if group["weight_decay"] else self._rate
+            if rate is not None and fused_step.usable(parameters, gradients, means, squares):
+                fused_step.adapt(parameters, gradients, means, squares, rate, counts, group["betas"], group["eps"])
                 continue
             torch._fused_adam_(
                 parameters,

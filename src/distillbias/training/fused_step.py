@@ -1,7 +1,7 @@
 """Penalties, clipping, and the steps of Adam and RAdam, each in one launch for up to 32 tensors on a GPU.
 
-Torch's operators over lists of tensors give a tensor of half a million values to seven of a GPU's many processors, and
-clipping each by a norm of its own is a launch for each. Here each block of 1,024 values has a program. The same sums,
+Torch's operators over lists of tensors cut them into pieces of 65,536 values, so a matrix of the MLP, the largest,
+keeps seven of a GPU's many processors busy; and clipping each by a norm of its own is a launch for each. Here each block of 1,024 values has a program. The same sums,
 in an order that is the same each time: `tests/training/test_fused_step.py` compares them.
 """
 
@@ -24,7 +24,7 @@ def usable(parameters: Tensors, *beside: Tensors) -> bool:
     """Whether all lie on a GPU, dense, in float32, and what is beside each parameter in the same order in memory."""
     return (
         all(each.is_cuda and each.dtype == torch.float32 and dense(each) for each in parameters)
-        and ready(parameters[0].device.type)
+        and ready(parameters[0].device)
         and all(alike(each, other) for others in beside for each, other in zip(parameters, others, strict=True))
     )
 

@@ -18,13 +18,15 @@ class Kernels(NamedTuple):
     words: Any
 
 
-def ready(device: str) -> bool:
-    """Whether they can be called: not where there is no Triton, as in torch's builds for CPUs, nor where it cannot
-    compile.
+def ready(device: torch.device) -> bool:
+    """Whether they can be called for tensors there: not where there is no Triton, as in torch's builds for CPUs, nor
+    where it cannot compile, nor on another GPU than the current one, to which Triton sends all it launches.
 
     To call what it has compiled it needs a C compiler and the headers of Python. Without them a run's log says so.
     """
-    return not is_aside() and _found(device) is not None
+    if is_aside() or (device.type == "cuda" and device.index not in (None, torch.cuda.current_device())):
+        return False
+    return _found(device.type) is not None
 
 
 def kernels(device: str) -> Kernels:
