@@ -1,8 +1,9 @@
 """Penalties, clipping, and the steps of Adam and RAdam, each in one launch for up to 32 tensors on a GPU.
 
 Torch's operators over lists of tensors cut them into pieces of 65,536 values, so a matrix of the MLP, the largest,
-keeps seven of a GPU's many processors busy; and clipping each by a norm of its own is a launch for each. Here each block of 1,024 values has a program. The same sums,
-in an order that is the same each time: `tests/training/test_fused_step.py` compares them.
+keeps seven of a GPU's many processors busy; and clipping each by a norm of its own is a launch for each. Here each
+block of 1,024 values has a program. The same sums, in an order that is the same each time:
+`tests/training/test_fused_step.py` compares them.
 """
 
 from collections.abc import Iterator, Sequence
