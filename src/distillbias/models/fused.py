@@ -32,6 +32,7 @@ def usable(x: Tensor, norm: nn.Module, pool: int) -> bool:
         and torch.is_grad_enabled()
         and type(norm) is nn.BatchNorm2d
         and "forward" not in vars(norm)  # it shares its statistics with other processes (training/parallel.py)
+        and norm.track_running_stats
         and norm.momentum is not None
         and x.shape[2] % pool == x.shape[3] % pool == 0
         and x.numel() < MOST

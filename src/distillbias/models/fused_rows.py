@@ -28,6 +28,7 @@ def usable(x: Tensor, norm: nn.Module) -> bool:
         and torch.is_grad_enabled()
         and type(norm) is nn.BatchNorm1d
         and "forward" not in vars(norm)  # it shares its statistics with other processes (training/parallel.py)
+        and norm.track_running_stats
         and norm.momentum is not None
         and 1 < len(x) <= MOST_ROWS
         and x.is_contiguous()
