@@ -5,7 +5,7 @@
     python -m benchmarks.gpu --data DIR --only sentences              LSTM and Transformers
 
 Students of the `paper` scales of the vision study (MLP in float32, CNN in bf16, Adam, batches of 128 images) and of the
-agreement study (float32, batches of 64 real sentences) under a teacher whose answers are random, in the project's own
+agreement study (bf16, batches of 64 real sentences) under a teacher whose answers are random, in the project's own
 loop. Every process takes WARMUP steps, which is when recording happens, waits for the others, and is then timed until
 the seconds are over. "At once" is NVIDIA's Multi-Process Service, as
 studies use it; without it a GPU gives each process its turn.
