@@ -208,7 +208,9 @@ def draw_factors(
 def _draw_group(panel: Axes, x: float, values: np.ndarray, filled: bool) -> None:
     """One group of trials as dots around a bar at their mean, or the word for a hole."""
     if not len(values):
-        panel.text(x, 0.02, "missing", color=GREY, rotation=90, ha="center", transform=panel.get_xaxis_transform())
+        above_lines = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
+        place = panel.get_xaxis_transform()
+        panel.text(x, 0.03, "missing", color=GREY, rotation=90, ha="center", transform=place, bbox=above_lines)
         return
     panel.plot(x + spread(len(values), 0.06), values, "o", color=INK, mfc=INK if filled else "white", ms=4, mew=0.9)
     panel.plot([x - 0.1, x + 0.1], [values.mean()] * 2, color=INK, lw=2, zorder=1)
