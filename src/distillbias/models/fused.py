@@ -17,12 +17,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from distillbias.models.dropout import Dropout
+from distillbias.models.dropout import MOST, Dropout
 from distillbias.models.kernels import cdiv, kernels, next_power_of_2, ready
 
 TILE, SUMMED = 1024, 4096  # values that a program reads at once; where all that it does is to sum them
 PROGRAMS = 528  # that share a sum: four for each multiprocessor of a large GPU
-MOST = 2**31  # values of a map: kernels count in 32 bits
 
 
 def usable(x: Tensor, norm: nn.Module, pool: int) -> bool:
