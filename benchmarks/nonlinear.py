@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from distillbias.models.compiled import add_and_norm
 from distillbias.models.dropout import Dropout, fill, give_stream
+from distillbias.models.mlp import Layer
 from distillbias.models.native import put_aside
 from distillbias.models.nonlinear import gelu, softmax
 from distillbias.models.recurrence import lstm
@@ -23,6 +24,7 @@ from distillbias.studies.provenance import provenance
 
 ROUNDS = 50
 DRAWS = 360_448  # 128 x 11 x 256
+PIXELS = 784
 
 
 def both_ways(function: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], object]:
@@ -71,6 +73,22 @@ def added(dtype: torch.dtype) -> tuple[Callable[[], object], ...]:
         return total, norm(total)
 
     return lambda: trained(lambda: add_and_norm(x, more, dropout, norm)), lambda: trained(theirs)
+
+
+def hidden(before: int, after: int, dtype: torch.dtype) -> tuple[Callable[[], object], ...]:
+    """A layer of an MLP, of 128 examples. `before` may be what nobody wants a gradient by, the images."""
+    own, x = Layer(before, after, 0.1), torch.randn(128, before).to(dtype).requires_grad_(before != PIXELS)
+    give_stream(own, torch.Generator().manual_seed(0))
+    theirs = nn.Sequential(*[*own][:3], nn.Dropout(0.1))
+    wanted = [*own.parameters(), *([x] if x.requires_grad else [])]
+    upstream = torch.ones(128, after, dtype=dtype)
+
+    def trained(module: nn.Module) -> object:
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            said = module(x)
+        return torch.autograd.grad(said, wanted, upstream)
+
+    return lambda: trained(own), lambda: trained(theirs)
 
 
 def attention(words: int, dtype: torch.dtype) -> tuple[Callable[[], object], ...]:
@@ -133,6 +151,8 @@ def main() -> None:
     draws = filled.view(torch.int16)
     for dtype in (torch.bfloat16, torch.float32):
         pairs = {
+            "layer of an MLP, 784 to 512": hidden(PIXELS, 512, dtype),
+            "layer of an MLP, 512 to 128": hidden(512, 128, dtype),
             "dropout of 1,408 x 128, added and normed": added(dtype),
             "attention of 11 words": attention(11, dtype),
             "attention of 16 words": attention(16, dtype),

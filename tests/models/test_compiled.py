@@ -1,6 +1,7 @@
 """What is compiled for one thread of a CPU, beside torch's operators in double precision; and what comes without it."""
 
 import contextlib
+import copy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,8 +14,10 @@ from hypothesis import strategies as some
 from torch import Tensor, nn
 
 from distillbias.models import compiled, native
-from distillbias.models.dropout import Dropout, LockedDropout, _draws_as_torch, fill
+from distillbias.models.dropout import Dropout, LockedDropout, _draws_as_torch, fill, give_stream
+from distillbias.models.mlp import Layer
 from distillbias.models.native import put_aside
+from distillbias.training.distillation import kl_from_teacher
 
 BF16, FLOAT = torch.bfloat16, torch.float32
 LAST_BIT = {FLOAT: 2.0**-23, BF16: 2.0**-8}
@@ -199,6 +202,110 @@ def test_block_takes_torchs_products_where_attention_is_not_native() -> None:
     assert compiled.attend(torch.randn(2, 9, 48), hidden[..., :9, :9], 1, dropout(0.5)) is not None
 
 
+def by_double(function: Callable[..., Tensor], x: Tensor, module: nn.Module, upstream: Tensor) -> tuple[list, list]:
+    """What is said of x, and all gradients: as it is trained in bf16, and in double precision."""
+    exact, tensors = copy.deepcopy(module).double(), [x.requires_grad_(), *module.parameters()]
+    for each in (module, exact):
+        give_stream(each, torch.Generator().manual_seed(5))
+    with torch.autocast("cpu", BF16):
+        said = function(x, module)
+    assert said.dtype == BF16 and type(said.grad_fn).__name__ in ("_LayerBackward", "_LinearBackward")
+    found = [said.detach(), *torch.autograd.grad(said, tensors, upstream)]
+    tensors = [x.detach().double().requires_grad_(), *exact.parameters()]
+    with put_aside():
+        said = function(tensors[0], exact)
+    right = [said.detach(), *torch.autograd.grad(said, tensors, upstream.double())]
+    for name, buffer in exact.named_buffers():
+        torch.testing.assert_close(module.get_buffer(name), buffer.to(module.get_buffer(name).dtype), msg=name)
+    return [each.double() for each in found], right
+
+
+def wide(module: nn.Module) -> nn.Module:
+    """With random weights, which bf16 has all digits of where products are made of them."""
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            drawn_ = drawn(*parameter.shape, seed=len(name)) / parameter.shape[-1] ** 0.5
+            parameter.copy_(drawn_.to(BF16) if parameter.ndim > 1 else 1 + drawn_)
+    return module
+
+
+SIZES = [(2, 1, 1), (5, 7, 3), (37, 33, 17), (128, 96, 80), (129, 65, 50), (300, 130, 66)]  # (rows, before, after)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_layers_of_an_mlp(sizes: tuple[int, int, int], rate: float) -> None:
+    """Also where sizes are no multiples of anything that is done at once; running statistics follow."""
+    rows, before, after = sizes
+    layer = wide(Layer(before, after, rate))
+    upstream = drawn(rows, after, seed=2).to(BF16)
+    found, right = by_double(lambda x, layer: layer(x), drawn(rows, before, seed=1).to(BF16), layer, upstream)
+    for one, other in zip(found, right, strict=True):
+        # of two examples a norm leaves almost nothing of what goes through it
+        assert (one - other).norm() <= 2 * LAST_BIT[BF16] * other.norm() + 1e-4
+
+
+@pytest.mark.parametrize("sizes", [(1, 4, 1), *SIZES], ids=str)
+def test_linear_layers(sizes: tuple[int, int, int]) -> None:
+    rows, before, after = sizes
+    given_, upstream = drawn(rows, before, seed=1).to(BF16), drawn(rows, after, seed=2).to(BF16)
+    found, right = by_double(compiled.multiply, given_, wide(nn.Linear(before, after)), upstream)
+    for one, other in zip(found, right, strict=True):
+        assert (one - other).norm() <= LAST_BIT[BF16] * other.norm()
+    for one, other in zip(found[2:], right[2:], strict=True):  # in the type of the weights
+        assert (one - other).norm() <= 10 * LAST_BIT[FLOAT] * other.norm()
+
+
+WITHOUT = """
+import torch
+from torch import nn
+from distillbias.models import compiled, native
+x, linear = torch.randn(50, 33).bfloat16(), nn.Linear(33, 18)
+with torch.autocast("cpu", torch.bfloat16):
+    found = compiled.multiply(x, linear)
+right = x.double() @ linear.weight.bfloat16().double().T + linear.bias.double()
+print(native.native(x) is not None, float((found.double() - right).norm() / right.norm()) < 2**-8)
+"""
+
+
+def test_processors_without_products_in_bf16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert told(tmp_path, monkeypatch, WITHOUT, CC="cc -mno-avx512bf16") == ["True True"]
+
+
+def test_where_a_layer_is_torchs() -> None:
+    """In evaluation, without gradients, in float32, of one example, and with statistics that processes share."""
+    parts, x = (nn.Linear(8, 4), nn.BatchNorm1d(4), Dropout(0.0)), torch.randn(6, 8)
+    with torch.autocast("cpu", BF16):
+        assert compiled.layer(x, *parts) is not None
+        assert compiled.layer(x[:1], *parts) is None
+        with torch.no_grad():
+            assert compiled.layer(x, *parts) is None
+        with put_aside():
+            assert compiled.layer(x, *parts) is None
+    assert compiled.layer(x, *parts) is None
+    for norm in (nn.BatchNorm1d(4).eval(), nn.BatchNorm1d(4, track_running_stats=False), nn.Identity()):
+        with torch.autocast("cpu", BF16):
+            assert compiled.layer(x, parts[0], norm, parts[2]) is None
+    shared = nn.BatchNorm1d(4)
+    shared.forward = lambda x: x  # type: ignore[method-assign]
+    with torch.autocast("cpu", BF16):
+        assert compiled.layer(x, parts[0], shared, parts[2]) is None
+
+
+@pytest.mark.parametrize("temperature", [1.0, 5.0])
+def test_a_classifiers_divergence(temperature: float) -> None:
+    student, teacher = (5 * drawn(37, 10, seed=seed).float() for seed in (1, 2))
+    upstream = drawn(37, seed=3).float()
+
+    def from_teacher(answers: Tensor) -> Tensor:
+        return kl_from_teacher(answers, teacher.to(answers.dtype), temperature)
+
+    found, right = (both_ways(from_teacher, [each], upstream) for each in (student, student.double()))
+    assert_near(found, right, 2e-6)
+    (slope,) = torch.autograd.grad(kl_from_teacher(teacher.requires_grad_(), teacher.detach()).sum(), teacher)
+    assert not slope.any()  # a perfect student has nothing to learn
+
+
 @pytest.mark.parametrize(("kind", "apart"), [(FLOAT, 1e-6), (BF16, 4e-6)])
 def test_losses_over_a_vocabulary_are_as_exact_as_the_exponential(kind: torch.dtype, apart: float) -> None:
     """The one for bf16 has a shorter polynomial, to 3e-6; sums are in float32 whatever the logits are."""
@@ -227,6 +334,10 @@ def test_not_a_number_stays_one() -> None:
     assert all(each.isnan().all() for each in compiled.add_and_norm(nan, nan, dropout(0.0), nn.LayerNorm(16)))
     assert dropout(0.5)(nan).isnan().all()
     narrow = nan.to(BF16)
+    layer = Layer(16, 4, 0.0)
+    with torch.autocast("cpu", BF16):
+        assert layer(narrow).isnan().all() and compiled.multiply(narrow, layer[0]).isnan().all()
+    assert kl_from_teacher(nan.requires_grad_(), torch.zeros(2, 16)).isnan().all()
     native.native(narrow)("gelu", narrow, narrow, None, 32)
     assert narrow.isnan().all()
 
@@ -257,12 +368,13 @@ print("native" if native(torch.ones(3)) else "torch")
 """
 
 
-def told(folder: Path, monkeypatch: pytest.MonkeyPatch, **more: str) -> list[str]:
+def told(folder: Path, monkeypatch: pytest.MonkeyPatch, program: str = TRY, **more: str) -> list[str]:
     """What a new process says that keeps what it compiles in `folder`."""
     monkeypatch.setenv("DISTILLBIAS_CACHE", str(folder))
     for name, value in more.items():
         monkeypatch.setenv(name, value)
-    return subprocess.run([sys.executable, "-c", TRY], check=True, capture_output=True, text=True).stdout.splitlines()
+    said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    return said.stdout.splitlines()
 
 
 def test_what_was_compiled_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

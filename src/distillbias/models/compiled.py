@@ -4,16 +4,19 @@ On a GPU `fused_words.py` has them. Each takes torch's own way where there is ne
 are in bf16 under autocast, what is computed here is float32 within. `benchmarks/nonlinear.py` has times, forward and
 backward in bf16: attention of 128 sentences of 11 words 2.1 ms, our products 3.8, torch's 9.0; what is added to a
 residual stream of 1,408 x 128, and the norm of the sum, .64 ms, by our dropout and torch's norm 1.04, by torch's 2.82.
+Where products are small, what is around them counts as well: layers of an MLP are whole, weights and their gradients
+are never copied into bf16 or out of it.
 """
 
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from distillbias.models import fused_words
+from distillbias.models import fused_rows, fused_words
 from distillbias.models.dropout import Dropout
 from distillbias.models.native import Native, native
 
@@ -33,6 +36,59 @@ def add_and_norm(
         return total, norm(total).to(added.dtype)
     chosen = (dropout.draws(added.numel(), added.device), dropout.first_kept, dropout.scale)
     return _AddAndNorm.apply(x.contiguous(), added.contiguous(), norm.weight, norm.bias, functions, norm.eps, chosen)
+
+
+def layer(
+    x: Float[Tensor, "batch before"], linear: nn.Linear, norm: nn.Module, dropout: Dropout
+) -> Float[Tensor, "batch after"] | None:
+    """`dropout(norm(relu(linear(x))))` in training; running statistics of `norm` follow. None where torch's operators
+    are the way: they are in evaluation, and where processes share the statistics (training/parallel.py)."""
+    if not (
+        norm.training
+        and torch.is_grad_enabled()
+        and type(norm) is nn.BatchNorm1d
+        and "forward" not in vars(norm)
+        and norm.track_running_stats
+        and norm.momentum is not None
+        and len(x) > 1
+    ):
+        return None
+    if fused_rows.usable(x):
+        return fused_rows.normalise(F.linear(x, linear.weight), linear.bias, norm, dropout)
+    functions = _in_bf16(x, linear)
+    if functions is None:
+        return None
+    chosen = (dropout.draws(len(x) * linear.out_features, x.device), dropout.first_kept, dropout.scale)
+    x = x.to(torch.bfloat16).contiguous()
+    return _Layer.apply(x, linear.weight, linear.bias, norm.weight, norm.bias, functions, norm, chosen)
+
+
+def multiply(x: Float[Tensor, "batch before"], linear: nn.Linear) -> Float[Tensor, "batch after"]:
+    """`linear(x)`."""
+    functions = _in_bf16(x, linear) if linear.training and torch.is_grad_enabled() else None
+    if functions is None:
+        return linear(x)
+    return _Linear.apply(x.to(torch.bfloat16).contiguous(), linear.weight, linear.bias, functions)
+
+
+def _in_bf16(x: Tensor, linear: nn.Linear) -> Native | None:
+    """What makes products in bf16 of weights in float32. For those in float32 torch's are as fast."""
+    if not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") != torch.bfloat16:
+        return None
+    return native(x, torch.bfloat16) if linear.weight.dtype == torch.float32 else None
+
+
+def divergence(
+    student: Float[Tensor, "batch classes"], teacher: Float[Tensor, "batch classes"], temperature: float, factor: float
+) -> Float[Tensor, " batch"] | None:
+    """`factor` times KL(teacher || student) of the answers softened by `temperature`, in nats; no gradient goes to the
+    teacher. None where torch's operators are the way."""
+    if fused_rows.divergence_usable(student, teacher):
+        return fused_rows.divergence(student, teacher, temperature, factor)
+    functions = native(student)
+    if functions is None or not student.requires_grad or teacher.requires_grad or teacher.dtype != student.dtype:
+        return None
+    return factor * _Diverge.apply(student, teacher.contiguous(), temperature, functions)
 
 
 def attend(
@@ -78,6 +134,80 @@ class _AddAndNorm(torch.autograd.Function):
             *(statistics.shape[1], len(weight)),
         )
         return down, on_added, on_weight, on_bias, None, None, None
+
+
+class _Layer(torch.autograd.Function):
+    """Keeps what its ReLU let through; the product itself is part of it, so that no weight and no weight's gradient is
+    written in another type."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        gain: Tensor,
+        shift: Tensor,
+        functions: Native,
+        norm: nn.BatchNorm1d,
+        chosen: Any,
+    ) -> Tensor:
+        sizes = rows, before, after = len(x), *weight.shape[::-1]
+        y = x.new_empty(rows, after)
+        reached, statistics = weight.new_empty(rows, after), weight.new_empty(2, after)
+        running = (norm.running_mean, norm.running_var, norm.num_batches_tracked)
+        numbers = (norm.eps, norm.momentum)
+        functions("layer", x, weight, bias, gain, shift, *numbers, *running, *chosen, y, reached, statistics, *sizes)
+        ctx.save_for_backward(x, weight, gain, reached, statistics)
+        ctx.functions, ctx.chosen, ctx.sizes = functions, chosen, sizes
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, gain, reached, statistics = ctx.saved_tensors
+        down = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        on_weight, slopes = torch.empty_like(weight), weight.new_empty(3, len(weight))
+        given = (upstream.contiguous(), x, weight, gain, *ctx.chosen, reached, statistics)
+        ctx.functions("layer_back", *given, down, on_weight, slopes, *ctx.sizes)
+        return down, on_weight, *slopes.unbind(), None, None, None
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, functions: Native) -> Tensor:
+        sizes = rows, before, after = len(x), *weight.shape[::-1]
+        y = x.new_empty(rows, after)
+        functions("linear", x, weight, bias, y, *sizes)
+        ctx.save_for_backward(x, weight)
+        ctx.functions, ctx.sizes = functions, sizes
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        down = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        on_weight, on_bias = torch.empty_like(weight), weight.new_empty(len(weight))
+        ctx.functions("linear_back", upstream.contiguous(), x, weight, down, on_weight, on_bias, *ctx.sizes)
+        return down, on_weight, on_bias, None
+
+
+class _Diverge(torch.autograd.Function):
+    """The gradient is made with the loss; backward only scales it."""
+
+    @staticmethod
+    def forward(ctx: Any, student: Tensor, teacher: Tensor, temperature: float, functions: Native) -> Tensor:
+        slopes, losses = student.clone(memory_format=torch.contiguous_format), student.new_empty(len(student))
+        functions("kl_from_teacher", slopes, teacher, 1 / temperature, losses, *student.shape)
+        ctx.save_for_backward(slopes)
+        return losses
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        (slopes,) = ctx.saved_tensors
+        return slopes * upstream[:, None], None, None, None
 
 
 class _Attend(torch.autograd.Function):

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from distillbias.models import fused_rows
+from distillbias.models import compiled
 from distillbias.models.dropout import Dropout
 from distillbias.models.output import Output, Shares, batch_norm
 from distillbias.tasks.task import Spec
@@ -32,17 +31,16 @@ class MLPConfig:
 
 
 class Layer(nn.Sequential):
-    """Linear, ReLU, batch norm, dropout: on a GPU the product and what follows it, in training."""
+    """Linear, ReLU, batch norm, dropout."""
 
     def __init__(self, before: int, after: int, dropout: float):
         super().__init__(nn.Linear(before, after), nn.ReLU(), batch_norm(nn.BatchNorm1d, after), Dropout(dropout))
 
     def forward(self, x: Float[Tensor, "batch before"]) -> Float[Tensor, "batch after"]:
         linear, _, norm, dropout = self
-        if self.training and fused_rows.usable(x, norm):
-            assert isinstance(linear, nn.Linear) and isinstance(norm, nn.BatchNorm1d) and isinstance(dropout, Dropout)
-            return fused_rows.normalise(F.linear(x, linear.weight), linear.bias, norm, dropout)
-        return super().forward(x)
+        assert isinstance(linear, nn.Linear) and isinstance(dropout, Dropout)
+        found = compiled.layer(x, linear, norm, dropout)
+        return super().forward(x) if found is None else found
 
 
 class MLP(nn.Module):
@@ -64,4 +62,4 @@ class MLP(nn.Module):
         for depth, layer in enumerate(self.hidden):
             x = layer(x)
             hidden[f"hidden{depth}"] = x
-        return Output(self.answer(x), {**hidden, "penultimate": x})
+        return Output(compiled.multiply(x, self.answer), {**hidden, "penultimate": x})

@@ -10,6 +10,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
 
 #ifdef BF16
 typedef uint16_t value;
@@ -84,10 +87,18 @@ static inline float tangent(float x) {
 #endif
 }
 
-typedef float lanes __attribute__((vector_size(64), aligned(4)));
+typedef float lanes __attribute__((vector_size(64), aligned(4), may_alias));
 enum { LANES = 16 };
 
 static inline long round_up(long count, long to) { return (count + to - 1) / to * to; }
+
+/* Room from the start of a cache line: then no lanes lie in two. */
+static float *lines_of(long count) { return aligned_alloc(64, round_up(count * sizeof(float), 64)); }
+
+static float *zeros_of(long count) {
+    float *const room = lines_of(count);
+    return room ? memset(room, 0, count * sizeof *room) : NULL;
+}
 
 /* Of all lanes, in pairs of pairs: the compiler may not choose an order itself, and would add one after the other. */
 static inline float sum_of(const float *x) {
@@ -96,6 +107,25 @@ static inline float sum_of(const float *x) {
     all += __builtin_shufflevector(all, all, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
     all += __builtin_shufflevector(all, all, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
     return all[0] + all[1];
+}
+
+/* A square of 32-bit numbers on its side: of the squares in it, and of those in these, two change places. */
+static inline __attribute__((always_inline)) void turn_square(float (*square)[LANES]) {
+    lanes rows[LANES];
+    for (int i = 0; i < LANES; i++) rows[i] = *(const lanes *)square[i];
+#define LEFT(j, s) ((j) & (s) ? LANES + (j) - (s) : (j))
+#define RIGHT(j, s) ((j) & (s) ? LANES + (j) : (j) + (s))
+#define ALL(f, s) f(0, s), f(1, s), f(2, s), f(3, s), f(4, s), f(5, s), f(6, s), f(7, s), f(8, s), f(9, s), f(10, s), \
+    f(11, s), f(12, s), f(13, s), f(14, s), f(15, s)
+#define EXCHANGE(s)                                                                                                    \
+    for (int i = 0; i < LANES; i++)                                                                                    \
+        if (!(i & s)) {                                                                                                \
+            const lanes a = rows[i], b = rows[i + s];                                                                  \
+            rows[i] = __builtin_shufflevector(a, b, ALL(LEFT, s));                                                     \
+            rows[i + s] = __builtin_shufflevector(a, b, ALL(RIGHT, s));                                                \
+        }
+    EXCHANGE(1) EXCHANGE(2) EXCHANGE(4) EXCHANGE(8)
+    for (int i = 0; i < LANES; i++) *(lanes *)square[i] = rows[i];
 }
 
 static inline float kept(const int16_t *draws, long i, int32_t first, float scale) {
@@ -283,13 +313,6 @@ int add_and_norm_back(
 
 enum { BLOCK = 6, TALL = 18 }; /* of at most LANES words; rows, in whole blocks */
 
-/* Zeros, from the start of a cache line: then no lanes lie in two. */
-static float *aligned(long count) {
-    const size_t bytes = round_up(count * sizeof(float), 64);
-    float *const room = aligned_alloc(64, bytes);
-    return room ? memset(room, 0, bytes) : NULL;
-}
-
 /* c = a b: a has its rows `down` apart and its columns `across`, b and c are dense and `wide`, in whole lanes.
    Rows are made BLOCK at a time, so a and c have room for whole blocks. */
 static void multiply(
@@ -360,7 +383,7 @@ int attend(
     long time, long heads, long size
 ) {
     const long head = TALL * size;
-    float *const room = aligned(4 * heads * head + head + 2 * TALL * LANES);
+    float *const room = zeros_of(4 * heads * head + head + 2 * TALL * LANES);
     if (!room) return 1;
     float *const given = room, *const found = given + 3 * heads * head, *const keys = found + heads * head;
     float *const shares = keys + head, *const below = shares + TALL * LANES;
@@ -404,7 +427,7 @@ int attend_back(
 ) {
     const long head = TALL * size;
     const float steep = 1.0f / sqrtf(size);
-    float *const room = aligned(7 * heads * head + 2 * head + 3 * TALL * LANES);
+    float *const room = zeros_of(7 * heads * head + 2 * head + 3 * TALL * LANES);
     if (!room) return 1;
     float *const given = room, *const above = given + 3 * heads * head, *const found = above + heads * head;
     float *const keys = found + 3 * heads * head, *const contents = keys + head, *const shares = contents + head;
@@ -515,6 +538,287 @@ int lstm_word_back(
     free(above);
     return 0;
 }
+
+#ifdef BF16
+/* ---- linear layers, [rows, before] to [rows, after]. Weights and their gradients are read and written as they are
+   kept, in float32, which spares each step a copy of both. What products sum over lies in words, two values each. */
+
+typedef int32_t word __attribute__((may_alias, aligned(2)));
+typedef int32_t words __attribute__((vector_size(64), aligned(4), may_alias));
+
+static inline word join(value even, value odd) { return (word)((uint32_t)odd << 16 | even); }
+
+static inline lanes add_product(lanes sum, word a, words b) {
+#ifdef __AVX512BF16__
+    const words all = a - (words){0};
+    return (lanes)_mm512_dpbf16_ps((__m512)sum, (__m512bh)all, (__m512bh)b);
+#else
+    return sum + get((value)a) * (lanes)(b << 16) + get((value)((uint32_t)a >> 16)) * (lanes)(b & -65536);
+#endif
+}
+
+enum {
+    DOWN = 6,                /* rows, */
+    ACROSS = 4,              /* and vectors, whose sums registers hold, beside what they are made of */
+    COLUMNS = ACROSS * LANES,
+    SOME = 96,               /* rows that are multiplied at once, */
+    DEEP = 256               /* and that are summed over at once: what is made of them stays in the caches */
+};
+
+static inline __attribute__((always_inline)) void multiply_block(
+    const word *restrict a, long down, long across, const word *restrict b, long wide, float *restrict c, long apart,
+    long inner, long columns, int more, const int rows, const int vectors
+) {
+    lanes sums[DOWN][ACROSS] = {0};
+    for (long k = 0; k < inner; k++) {
+        words from[ACROSS];
+        for (int v = 0; v < vectors; v++) from[v] = *(const words *)(b + k * wide + v * LANES);
+        for (int i = 0; i < rows; i++)
+            for (int v = 0; v < vectors; v++) sums[i][v] = add_product(sums[i][v], a[i * down + k * across], from[v]);
+    }
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < vectors; v++) {
+            float *const to = c + i * apart + v * LANES;
+            const long left = columns - v * LANES < LANES ? columns - v * LANES : LANES;
+            lanes found = {0};
+            if (more) memcpy(&found, to, left * sizeof *to);
+            found += sums[i][v];
+            if (left == LANES) *(lanes *)to = found;
+            else memcpy(to, &found, left * sizeof *to);
+        }
+}
+
+/* c, [rows, columns], its rows `apart` apart, = a b, or `more` of it: a has its rows `down` apart and its words
+   `across`, b has rows of whole lanes. */
+static void multiply_words(
+    const word *a, long down, long across, const word *b, float *c, long apart, long rows, long inner, long columns,
+    int more
+) {
+    const long wide = round_up(columns, LANES);
+    for (long j = 0; j < wide; j += COLUMNS)
+        for (long r = 0, some; r < rows; r += some) {
+            const long left = rows - r, vectors = (wide - j) / LANES;
+            some = left >= DOWN ? DOWN : left >= 2 ? 2 : 1;
+#define BLOCK_OF(rows, vectors)                                                                                         \
+    multiply_block(                                                                                                     \
+        a + r * down, down, across, b + j, wide, c + r * apart + j, apart, inner, columns - j, more, rows, vectors      \
+    )
+#define ROWS_OF(vectors) (some == DOWN ? BLOCK_OF(DOWN, vectors) : some == 2 ? BLOCK_OF(2, vectors) : BLOCK_OF(1, vectors))
+            if (vectors >= ACROSS) ROWS_OF(ACROSS);
+            else if (vectors == 3) ROWS_OF(3);
+            else if (vectors == 2) ROWS_OF(2);
+            else ROWS_OF(1);
+        }
+}
+
+static inline void put_row(const float *restrict x, value *restrict to, long count) {
+#pragma omp simd
+    for (long j = 0; j < count; j++) to[j] = put(x[j]);
+}
+
+/* Rows of `count` values as rows of `wide` words, each of two that lie one below the other; the rest is zero. */
+static void stack_rows(const value *restrict x, long rows, long count, word *restrict to, long wide) {
+    for (long r = 0; r < rows; r += 2, x += 2 * count, to += wide) {
+        if (r + 1 < rows)
+#pragma omp simd
+            for (long j = 0; j < count; j++) to[j] = join(x[j], x[count + j]);
+        else
+            for (long j = 0; j < count; j++) to[j] = join(x[j], 0);
+        for (long j = count; j < wide; j++) to[j] = 0;
+    }
+}
+
+/* Weights, [rows, count], with their rows as columns, `wide` of them, of words of values that lie side by side. */
+static void turn_weights(const float *restrict weight, long rows, long count, word *restrict to, long wide) {
+    const long inner = (count + 1) / 2;
+    float square[LANES][LANES];
+    for (long r = 0; r < wide; r += LANES)
+        for (long k = 0; k < inner; k += LANES) {
+            const long left = count - 2 * k, some = left < 2 * LANES ? left : 2 * LANES;
+            memset(square, 0, sizeof square);
+            for (long i = 0; i < LANES && r + i < rows; i++)
+                put_row(weight + (r + i) * count + 2 * k, (value *)square[i], some);
+            turn_square(square);
+            for (long i = 0; i < LANES && k + i < inner; i++)
+                memcpy(to + (k + i) * wide + r, square[i], sizeof square[i]);
+        }
+}
+
+/* Rows of `count` values as rows of words. If these are not whole ones, in `room`. */
+static const word *as_words(const value *restrict x, long rows, long count, word *restrict room) {
+    const long inner = (count + 1) / 2;
+    if (count % 2 == 0) return (const word *)x;
+    for (long r = 0; r < rows; r++, x += count)
+        for (long k = 0; k < inner; k++) room[r * inner + k] = join(x[2 * k], 2 * k + 1 < count ? x[2 * k + 1] : 0);
+    return room;
+}
+
+/* y = x weight^T. Not 0 where there is no memory, as below. */
+static int product(
+    const value *restrict x, const float *restrict weight, float *restrict y, long rows, long before, long after
+) {
+    const long inner = (before + 1) / 2;
+    word *const turned = (word *)lines_of(inner * (COLUMNS + rows));
+    if (!turned) return 1;
+    const word *const a = as_words(x, rows, before, turned + inner * COLUMNS);
+    for (long n = 0, some; n < after; n += some) {
+        some = after - n < COLUMNS ? after - n : COLUMNS;
+        turn_weights(weight + n * before, some, before, turned, round_up(some, LANES));
+        multiply_words(a, inner, 1, turned, y + n, after, rows, inner, some, 0);
+    }
+    free(turned);
+    return 0;
+}
+
+/* From gradients by y, `slopes`, those by weight and, if wanted, by x. */
+static int product_back(
+    const value *restrict slopes, const value *restrict x, const float *restrict weight, value *restrict down,
+    float *restrict on_weight, long rows, long before, long after
+) {
+    const long across = round_up(before, LANES), units = (after + 1) / 2;
+    word *const stacked = (word *)lines_of(DEEP / 2 * (across + after) + units * across + SOME * (across + units) + before);
+    if (!stacked) return 1;
+    word *const above = stacked + DEEP / 2 * across, *const weights = above + DEEP / 2 * after;
+    float *const found = (float *)(weights + units * across);
+    word *const room = (word *)(found + SOME * across);
+    for (long m = 0, some; m < rows; m += some) {
+        some = rows - m < DEEP ? rows - m : DEEP;
+        stack_rows(x + m * before, some, before, stacked, across);
+        stack_rows(slopes + m * after, some, after, above, after);
+        multiply_words(above, 1, after, stacked, on_weight, before, after, (some + 1) / 2, before, m > 0);
+    }
+    if (down) {
+        value *const pair = (value *)(room + SOME * units);
+        for (long n = 0, some; n < after; n += some) {
+            some = after - n < 2 ? after - n : 2;
+            put_row(weight + n * before, pair, some * before);
+            stack_rows(pair, some, before, weights + n / 2 * across, across);
+        }
+        for (long m = 0, some; m < rows; m += some) {
+            some = rows - m < SOME ? rows - m : SOME;
+            const word *const a = as_words(slopes + m * after, some, after, room);
+            multiply_words(a, units, 1, weights, found, across, some, units, before, 0);
+            for (long i = 0; i < some; i++) put_row(found + i * across, down + (m + i) * before, before);
+        }
+    }
+    free(stacked);
+    return 0;
+}
+
+/* x weight^T + bias */
+int linear(
+    const value *restrict x, const float *restrict weight, const float *restrict bias, value *restrict y, long rows,
+    long before, long after
+) {
+    float *const found = lines_of(rows * after);
+    const int failed = !found || product(x, weight, found, rows, before, after);
+    for (long m = 0; m < rows && !failed; m++)
+#pragma omp simd
+        for (long n = 0; n < after; n++) y[m * after + n] = put(found[m * after + n] + bias[n]);
+    free(found);
+    return failed;
+}
+
+int linear_back(
+    const value *restrict upstream, const value *restrict x, const float *restrict weight, value *restrict down,
+    float *restrict on_weight, float *restrict on_bias, long rows, long before, long after
+) {
+    memset(on_bias, 0, after * sizeof *on_bias);
+    for (long m = 0; m < rows; m++)
+#pragma omp simd
+        for (long n = 0; n < after; n++) on_bias[n] += get(upstream[m * after + n]);
+    return product_back(upstream, x, weight, down, on_weight, rows, before, after);
+}
+
+/* The same, then ReLU, batch norm and dropout, in training. `reached`, [rows, after], is what the ReLU lets through;
+   `statistics`, [2, after]: the mean, and what is scaled by. */
+int layer(
+    const value *restrict x, const float *restrict weight, const float *restrict bias, const float *restrict gain,
+    const float *restrict shift, float eps, float momentum, float *restrict running_mean, float *restrict running_var,
+    int64_t *restrict batches, const int16_t *restrict draws, long first, float scale, value *restrict y,
+    float *restrict reached, float *restrict statistics, long rows, long before, long after
+) {
+    float *restrict means = statistics, *restrict scales = statistics + after;
+    if (product(x, weight, reached, rows, before, after)) return 1;
+    if (!draws) draws = (const int16_t *)reached, first = INT16_MIN, scale = 1.0f; /* from there on any is kept */
+    memset(statistics, 0, 2 * after * sizeof *statistics);
+    for (long m = 0; m < rows; m++) {
+        float *restrict row = reached + m * after;
+#pragma omp simd
+        for (long n = 0; n < after; n++) {
+            const float z = row[n] + bias[n];
+            row[n] = z < 0.0f ? 0.0f : z; /* as written, NaN passes */
+            means[n] += row[n];
+        }
+    }
+    for (long n = 0; n < after; n++) means[n] /= rows;
+    for (long m = 0; m < rows; m++) {
+        const float *restrict row = reached + m * after;
+#pragma omp simd
+        for (long n = 0; n < after; n++) scales[n] += (row[n] - means[n]) * (row[n] - means[n]);
+    }
+    for (long n = 0; n < after; n++) {
+        running_mean[n] += momentum * (means[n] - running_mean[n]);
+        running_var[n] += momentum * (scales[n] / (rows - 1) - running_var[n]);
+        scales[n] = 1.0f / sqrtf(scales[n] / rows + eps);
+    }
+    for (long m = 0; m < rows; m++) {
+        const float *restrict row = reached + m * after;
+        const int16_t *restrict drawn = draws + m * after;
+#pragma omp simd
+        for (long n = 0; n < after; n++) {
+            const float normed = (row[n] - means[n]) * scales[n] * gain[n] + shift[n];
+            y[m * after + n] = put(normed * kept(drawn, n, first, scale));
+        }
+    }
+    ++*batches;
+    return 0;
+}
+
+/* `gradients`, [3, after], are by bias, gain and shift. */
+int layer_back(
+    const value *restrict upstream, const value *restrict x, const float *restrict weight, const float *restrict gain,
+    const int16_t *restrict draws, long first, float scale, const float *restrict reached,
+    const float *restrict statistics, value *restrict down, float *restrict on_weight, float *restrict gradients,
+    long rows, long before, long after
+) {
+    const float *restrict means = statistics, *restrict scales = statistics + after, part = 1.0f / rows;
+    float *restrict on_bias = gradients, *restrict on_gain = gradients + after, *restrict on_shift = on_gain + after;
+    value *const slopes = (value *)lines_of((rows * after + 1) / 2);
+    if (!slopes) return 1;
+    if (!draws) draws = (const int16_t *)upstream, first = INT16_MIN, scale = 1.0f;
+    memset(gradients, 0, 3 * after * sizeof *gradients);
+    for (long m = 0; m < rows; m++) {
+        const float *restrict row = reached + m * after;
+        const value *restrict given = upstream + m * after;
+        const int16_t *restrict drawn = draws + m * after;
+#pragma omp simd
+        for (long n = 0; n < after; n++) {
+            const float handed = get(given[n]) * kept(drawn, n, first, scale);
+            on_shift[n] += handed;
+            on_gain[n] += handed * ((row[n] - means[n]) * scales[n]);
+        }
+    }
+    for (long m = 0; m < rows; m++) {
+        const float *restrict row = reached + m * after;
+        const value *restrict given = upstream + m * after;
+        const int16_t *restrict drawn = draws + m * after;
+        value *restrict to = slopes + m * after;
+#pragma omp simd
+        for (long n = 0; n < after; n++) {
+            const float handed = get(given[n]) * kept(drawn, n, first, scale);
+            const float normed = (row[n] - means[n]) * scales[n];
+            float slope = scales[n] * gain[n] * (handed - (on_shift[n] + normed * on_gain[n]) * part);
+            slope = row[n] <= 0.0f ? 0.0f : slope;
+            on_bias[n] += slope;
+            to[n] = put(slope);
+        }
+    }
+    const int failed = product_back(slopes, x, weight, down, on_weight, rows, before, after);
+    free(slopes);
+    return failed;
+}
+#endif
 
 /* ---- losses over a vocabulary, and in place of the logits their gradients by them */
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from distillbias.errors import InputError
-from distillbias.models import fused_rows
+from distillbias.models import compiled
 
 Logits = Float[Tensor, "batch classes"]
 Factor = Literal["tau2", "one", "inv_tau2"]
@@ -35,8 +35,9 @@ def kl_from_teacher(
     if not temperature > 0:
         raise InputError(f"temperature is {temperature}; it must be positive")
     scale = temperature_factor(factor, temperature)
-    if fused_rows.divergence_usable(student, teacher):
-        return fused_rows.divergence(student, teacher, temperature, scale)
+    at_once = compiled.divergence(student, teacher, temperature, scale)
+    if at_once is not None:
+        return at_once
     log_p = (teacher / temperature).log_softmax(-1)
     log_q = (student / temperature).log_softmax(-1)
     return scale * (log_p.exp() * (log_p - log_q)).sum(-1)
