@@ -70,19 +70,22 @@ def _functions(kind: torch.dtype) -> Native | None:
         print(f"torch's own operators are used, which takes longer: native.c was not compiled: {_why(error)}")
         return None
 
+    known: dict[str, Any] = {}
+
     def call(name: str, *given: Tensor | int | float | None) -> None:
-        if getattr(library, name)(*map(_passed, given)):
+        if name not in known:
+            known[name] = getattr(library, name)
+            known[name].argtypes = [*map(_type, given)]  # told once: ctypes then converts in no time to speak of
+        if known[name](*[each.data_ptr() if isinstance(each, Tensor) else each for each in given]):
             raise MemoryError(f"{name} found no memory")
 
     return call
 
 
-def _passed(given: Tensor | int | float | None) -> Any:
-    if isinstance(given, Tensor):
-        return ctypes.c_void_p(given.data_ptr())
-    if given is None:
-        return ctypes.c_void_p(None)
-    return ctypes.c_long(given) if isinstance(given, int) else ctypes.c_float(given)
+def _type(given: Tensor | int | float | None) -> type:
+    if given is None or isinstance(given, Tensor):
+        return ctypes.c_void_p
+    return ctypes.c_long if isinstance(given, int) else ctypes.c_float
 
 
 def _compiled(*more: str) -> Path:
