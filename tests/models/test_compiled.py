@@ -326,8 +326,9 @@ def test_not_a_number_stays_one() -> None:
     assert losses.isnan().all()
     functions("cross_entropy", nan.clone(), torch.zeros(2, dtype=torch.int64), losses, 2, 16)
     assert losses.isnan().all()
-    kept = torch.arange(4)
-    functions("lstm_word", nan.clone(), None, cells, y[:, :4], y, 16, kept, 4, torch.zeros(2, 4), 2, 4)
+    functions(
+        "lstm", nan.clone(), torch.ones(16, 4), torch.arange(4), cells, y[:, :4], y, torch.zeros(2, 4), 1, 2, 4, 4
+    )
     assert cells.isnan().all()
     hidden = torch.zeros(1, 1, 2, 2)
     assert compiled.attend(torch.full((1, 2, 48), torch.nan), hidden, 1, dropout(0.0)).isnan().all()

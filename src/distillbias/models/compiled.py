@@ -4,8 +4,9 @@ On a GPU `fused_words.py` has them. Each takes torch's own way where there is ne
 are in bf16 under autocast, what is computed here is float32 within. `benchmarks/nonlinear.py` has times, forward and
 backward in bf16: attention of 128 sentences of 11 words 2.1 ms, our products 3.8, torch's 9.0; what is added to a
 residual stream of 1,408 x 128, and the norm of the sum, .64 ms, by our dropout and torch's norm 1.04, by torch's 2.82.
-Where products are small, what is around them counts as well: layers of an MLP are whole, weights and their gradients
-are never copied into bf16 or out of it.
+Where products are small, what is around them costs as much: layers of an MLP are made whole, and neither weights nor
+their gradients are copied into bf16 and out of it. Of 128 images 784 to 512 take 1.48 ms, by our dropout and torch's
+operators 1.69, by torch's alone 1.99.
 """
 
 from typing import Any

@@ -1,6 +1,7 @@
 /* What a training step does between its matrix products, on one thread of a CPU: each function passes over its values
-   once or twice, where torch's operators pass over them once each. native.py compiles this file for the machine it is
-   on, once for each type of value (-DBF16, else float32), and says what the functions are called with.
+   once or twice, where torch's operators pass over them once each. Small products are here, too: what torch reads,
+   converts and writes around them costs as much as they do. native.py compiles this file for the machine it is on, once
+   for each type of value (-DBF16, else float32), and says what the functions are called with.
 
    Values are read from and rounded to their type, all else is float32. Arrays are dense and in C order unless a stride
    is given; matrices of values have a row for each example or word. Sums are in an order that is the same each time.
@@ -472,77 +473,10 @@ int attend_back(
     return 0;
 }
 
-/* ---- one word of an LSTM layer; gates in the order input, forget, cell, output, [batch, 4, width]. `kept`: the
-   units, `many`, that recurrent dropout lets through. Of the first word `before`, the cells, is null. */
-
-int lstm_word(
-    value *restrict gates, const float *restrict before, float *restrict cells, value *restrict squashed,
-    value *restrict said, long said_row, const int64_t *restrict kept_units, long many, value *restrict states,
-    long batch, long width
-) {
-    float *const zeros = calloc(width, sizeof(float));
-    if (!zeros) return 1;
-    for (long b = 0; b < batch; b++, gates += 4 * width, cells += width, squashed += width, said += said_row) {
-        const float *restrict held = before ? before + b * width : zeros;
-        value *restrict enter = gates, *restrict forget = gates + width, *restrict new = gates + 2 * width;
-        value *restrict leave = gates + 3 * width;
-#pragma omp simd
-        for (long j = 0; j < width; j++) {
-            float in = sigmoid(get(enter[j])), out = sigmoid(get(forget[j])), fresh = tangent(get(new[j]));
-            enter[j] = put(in);
-            forget[j] = put(out);
-            new[j] = put(fresh);
-            cells[j] = in * fresh + out * held[j];
-        }
-#pragma omp simd
-        for (long j = 0; j < width; j++) {
-            float open = sigmoid(get(leave[j])), small = tangent(cells[j]);
-            leave[j] = put(open);
-            squashed[j] = put(small);
-            said[j] = put(open * small);
-        }
-        for (long k = 0; k < many; k++) states[b * many + k] = said[kept_units[k]];
-    }
-    free(zeros);
-    return 0;
-}
-
-/* `carried`, [batch, many]: what the next word hands down to the kept units, null at the last. `on_cells` are those of
-   the next word and become those of this. */
-int lstm_word_back(
-    const value *restrict upstream, long upstream_row, const value *restrict carried,
-    const int64_t *restrict kept_units, long many, const value *restrict gates, const float *restrict before,
-    const value *restrict squashed, float *restrict on_cells, value *restrict slopes, long batch, long width
-) {
-    float *const above = calloc(2 * width, sizeof(float)), *const zeros = above + width;
-    if (!above) return 1;
-    for (long b = 0; b < batch; b++, gates += 4 * width, slopes += 4 * width, squashed += width, on_cells += width) {
-        const value *restrict enter = gates, *restrict forget = gates + width, *restrict new = gates + 2 * width;
-        const value *restrict leave = gates + 3 * width;
-        const float *restrict held = before ? before + b * width : zeros;
-#pragma omp simd
-        for (long j = 0; j < width; j++) above[j] = get(upstream[b * upstream_row + j]);
-        if (carried)
-            for (long k = 0; k < many; k++) above[kept_units[k]] += get(carried[b * many + k]);
-#pragma omp simd
-        for (long j = 0; j < width; j++) {
-            float in = get(enter[j]), out = get(forget[j]), fresh = get(new[j]), open = get(leave[j]);
-            float small = get(squashed[j]), cell = on_cells[j] + above[j] * open * (1.0f - small * small);
-            slopes[j] = put(cell * fresh * in * (1.0f - in));
-            slopes[width + j] = put(cell * held[j] * out * (1.0f - out));
-            slopes[2 * width + j] = put(cell * in * (1.0f - fresh * fresh));
-            slopes[3 * width + j] = put(above[j] * small * open * (1.0f - open));
-            on_cells[j] = cell * out;
-        }
-    }
-    free(above);
-    return 0;
-}
+/* ---- products of small matrices. What they sum over lies in words: one value in each, of bf16 two. */
 
 #ifdef BF16
-/* ---- linear layers, [rows, before] to [rows, after]. Weights and their gradients are read and written as they are
-   kept, in float32, which spares each step a copy of both. What products sum over lies in words, two values each. */
-
+enum { EACH = 2 };
 typedef int32_t word __attribute__((may_alias, aligned(2)));
 typedef int32_t words __attribute__((vector_size(64), aligned(4), may_alias));
 
@@ -556,6 +490,13 @@ static inline lanes add_product(lanes sum, word a, words b) {
     return sum + get((value)a) * (lanes)(b << 16) + get((value)((uint32_t)a >> 16)) * (lanes)(b & -65536);
 #endif
 }
+#else
+enum { EACH = 1 };
+typedef float word;
+typedef lanes words;
+static inline word join(value even, value odd) { return (void)odd, even; }
+static inline lanes add_product(lanes sum, word a, words b) { return sum + a * b; }
+#endif
 
 enum {
     DOWN = 6,                /* rows, */
@@ -599,15 +540,16 @@ static void multiply_words(
         for (long r = 0, some; r < rows; r += some) {
             const long left = rows - r, vectors = (wide - j) / LANES;
             some = left >= DOWN ? DOWN : left >= 2 ? 2 : 1;
-#define BLOCK_OF(rows, vectors)                                                                                         \
-    multiply_block(                                                                                                     \
-        a + r * down, down, across, b + j, wide, c + r * apart + j, apart, inner, columns - j, more, rows, vectors      \
+#define MULTIPLY(rows, vectors)                                                                                        \
+    multiply_block(                                                                                                    \
+        a + r * down, down, across, b + j, wide, c + r * apart + j, apart, inner, columns - j, more, rows, vectors     \
     )
-#define ROWS_OF(vectors) (some == DOWN ? BLOCK_OF(DOWN, vectors) : some == 2 ? BLOCK_OF(2, vectors) : BLOCK_OF(1, vectors))
-            if (vectors >= ACROSS) ROWS_OF(ACROSS);
-            else if (vectors == 3) ROWS_OF(3);
-            else if (vectors == 2) ROWS_OF(2);
-            else ROWS_OF(1);
+#define MULTIPLY_ROWS(vectors)                                                                                         \
+    (some == DOWN ? MULTIPLY(DOWN, vectors) : some == 2 ? MULTIPLY(2, vectors) : MULTIPLY(1, vectors))
+            if (vectors >= ACROSS) MULTIPLY_ROWS(ACROSS);
+            else if (vectors == 3) MULTIPLY_ROWS(3);
+            else if (vectors == 2) MULTIPLY_ROWS(2);
+            else MULTIPLY_ROWS(1);
         }
 }
 
@@ -616,28 +558,45 @@ static inline void put_row(const float *restrict x, value *restrict to, long cou
     for (long j = 0; j < count; j++) to[j] = put(x[j]);
 }
 
-/* Rows of `count` values as rows of `wide` words, each of two that lie one below the other; the rest is zero. */
-static void stack_rows(const value *restrict x, long rows, long count, word *restrict to, long wide) {
-    for (long r = 0; r < rows; r += 2, x += 2 * count, to += wide) {
-        if (r + 1 < rows)
+static inline void get_row(const value *restrict x, float *restrict to, long count) {
 #pragma omp simd
-            for (long j = 0; j < count; j++) to[j] = join(x[j], x[count + j]);
+    for (long j = 0; j < count; j++) to[j] = get(x[j]);
+}
+
+/* Rows of `count` values as rows of `wide` words, each of values that lie one below the other; the rest is zero. */
+static void stack_rows(const value *restrict x, long rows, long count, word *restrict to, long wide) {
+    for (long r = 0; r < rows; r += EACH, x += EACH * count, to += wide) {
+        const value *restrict below = r + EACH <= rows ? x + (EACH - 1) * count : NULL;
+        if (below)
+#pragma omp simd
+            for (long j = 0; j < count; j++) to[j] = join(x[j], below[j]);
         else
             for (long j = 0; j < count; j++) to[j] = join(x[j], 0);
         for (long j = count; j < wide; j++) to[j] = 0;
     }
 }
 
+/* The same of weights; `room` is for EACH rows of them. */
+static void stack_weights(
+    const float *restrict weight, long rows, long count, value *restrict room, word *restrict to, long wide
+) {
+    for (long r = 0, some; r < rows; r += some, to += wide) {
+        some = rows - r < EACH ? rows - r : EACH;
+        put_row(weight + r * count, room, some * count);
+        stack_rows(room, some, count, to, wide);
+    }
+}
+
 /* Weights, [rows, count], with their rows as columns, `wide` of them, of words of values that lie side by side. */
 static void turn_weights(const float *restrict weight, long rows, long count, word *restrict to, long wide) {
-    const long inner = (count + 1) / 2;
+    const long inner = (count + EACH - 1) / EACH;
     float square[LANES][LANES];
     for (long r = 0; r < wide; r += LANES)
         for (long k = 0; k < inner; k += LANES) {
-            const long left = count - 2 * k, some = left < 2 * LANES ? left : 2 * LANES;
+            const long left = count - EACH * k, some = left < EACH * LANES ? left : EACH * LANES;
             memset(square, 0, sizeof square);
             for (long i = 0; i < LANES && r + i < rows; i++)
-                put_row(weight + (r + i) * count + 2 * k, (value *)square[i], some);
+                put_row(weight + (r + i) * count + EACH * k, (value *)square[i], some);
             turn_square(square);
             for (long i = 0; i < LANES && k + i < inner; i++)
                 memcpy(to + (k + i) * wide + r, square[i], sizeof square[i]);
@@ -646,18 +605,138 @@ static void turn_weights(const float *restrict weight, long rows, long count, wo
 
 /* Rows of `count` values as rows of words. If these are not whole ones, in `room`. */
 static const word *as_words(const value *restrict x, long rows, long count, word *restrict room) {
-    const long inner = (count + 1) / 2;
-    if (count % 2 == 0) return (const word *)x;
+    const long inner = (count + EACH - 1) / EACH;
+    if (count % EACH == 0) return (const word *)x;
     for (long r = 0; r < rows; r++, x += count)
-        for (long k = 0; k < inner; k++) room[r * inner + k] = join(x[2 * k], 2 * k + 1 < count ? x[2 * k + 1] : 0);
+        for (long k = 0; k < inner; k++)
+            room[r * inner + k] = join(x[EACH * k], EACH * k + 1 < count ? x[EACH * k + 1] : 0);
     return room;
 }
+
+/* ---- an LSTM layer; gates in the order input, forget, cell, output, [time, batch, 4, width]. `kept`: the units,
+   `many`, that recurrent dropout lets through; `carried`, [4 width, many], their columns of the recurrent weights. */
+
+/* Of one word; `more`, [batch, 4, width], is what the word before adds to its gates. Of the first `before`, the cells,
+   is null. */
+static void lstm_word(
+    value *restrict gates, const float *restrict more, const float *restrict before, float *restrict cells,
+    value *restrict squashed, value *restrict said, long said_row, long batch, long width
+) {
+    for (long b = 0; b < batch; b++, gates += 4 * width, more += 4 * width, cells += width, squashed += width) {
+        value *restrict enter = gates, *restrict forget = gates + width, *restrict new = gates + 2 * width;
+        value *restrict leave = gates + 3 * width, *restrict to = said + b * said_row;
+        const float *restrict held = before ? before + b * width : more; /* which then is zero */
+#pragma omp simd
+        for (long j = 0; j < width; j++) {
+            float in = sigmoid(get(enter[j]) + more[j]), out = sigmoid(get(forget[j]) + more[width + j]);
+            float fresh = tangent(get(new[j]) + more[2 * width + j]);
+            enter[j] = put(in);
+            forget[j] = put(out);
+            new[j] = put(fresh);
+            cells[j] = in * fresh + out * held[j];
+        }
+#pragma omp simd
+        for (long j = 0; j < width; j++) {
+            float open = sigmoid(get(leave[j]) + more[3 * width + j]), small = tangent(cells[j]);
+            leave[j] = put(open);
+            squashed[j] = put(small);
+            to[j] = put(open * small);
+        }
+    }
+}
+
+/* `gates` come as what words and bias add to them and go as what is made of all; `said`, [batch, time, width],
+   `states`, [time, batch, many]. */
+int lstm(
+    value *restrict gates, const float *restrict carried, const int64_t *restrict kept, float *restrict cells,
+    value *restrict squashed, value *restrict said, value *restrict states, long time, long batch, long width, long many
+) {
+    const long wide = 4 * width, inner = (many + EACH - 1) / EACH;
+    float *const more = zeros_of(SOME * wide + inner * round_up(wide, LANES) + SOME * inner);
+    if (!more) return 1;
+    word *const turned = (word *)(more + SOME * wide), *const room = turned + inner * round_up(wide, LANES);
+    turn_weights(carried, wide, many, turned, round_up(wide, LANES));
+    for (long t = 0; t < time; t++)
+        for (long b = 0, some; b < batch; b += some) {
+            some = batch - b < SOME ? batch - b : SOME;
+            const long row = t * batch + b;
+            value *const from = said + (b * time + t) * width;
+            if (t) {
+                const word *const a = as_words(states + (row - batch) * many, some, many, room);
+                multiply_words(a, inner, 1, turned, more, wide, some, inner, wide, 0);
+            }
+            lstm_word(
+                gates + row * wide, more, t ? cells + (row - batch) * width : NULL, cells + row * width,
+                squashed + row * width, from, time * width, some, width
+            );
+            for (long i = 0; i < some; i++)
+                for (long k = 0; k < many; k++) states[(row + i) * many + k] = from[i * time * width + kept[k]];
+        }
+    free(more);
+    return 0;
+}
+
+/* `above`: what reaches the states of this word. `on_cells` are those of the next word and become those of this. */
+static void lstm_word_back(
+    const float *restrict above, const value *restrict gates, const float *restrict before,
+    const value *restrict squashed, float *restrict on_cells, value *restrict slopes, long width
+) {
+    const value *restrict enter = gates, *restrict forget = gates + width, *restrict new = gates + 2 * width;
+    const value *restrict leave = gates + 3 * width;
+#pragma omp simd
+    for (long j = 0; j < width; j++) {
+        float in = get(enter[j]), out = get(forget[j]), fresh = get(new[j]), open = get(leave[j]);
+        float small = get(squashed[j]), cell = on_cells[j] + above[j] * open * (1.0f - small * small);
+        slopes[j] = put(cell * fresh * in * (1.0f - in));
+        slopes[width + j] = put(cell * before[j] * out * (1.0f - out));
+        slopes[2 * width + j] = put(cell * in * (1.0f - fresh * fresh));
+        slopes[3 * width + j] = put(above[j] * small * open * (1.0f - open));
+        on_cells[j] = cell * out;
+    }
+}
+
+/* `slopes`, [time, batch, 4, width], are of the sums that gates are made of. */
+int lstm_back(
+    const value *restrict upstream, const float *restrict carried, const int64_t *restrict kept,
+    const value *restrict gates, const float *restrict cells, const value *restrict squashed, value *restrict slopes,
+    long time, long batch, long width, long many
+) {
+    const long wide = 4 * width, across = round_up(many, LANES), inner = wide / EACH;
+    float *const on_cells = zeros_of(batch * width + 2 * width + SOME * across + inner * across + 2 * many);
+    if (!on_cells) return 1;
+    float *const zeros = on_cells + batch * width, *const above = zeros + width, *const found = above + width;
+    word *const stacked = (word *)(found + SOME * across);
+    stack_weights(carried, wide, many, (value *)(stacked + inner * across), stacked, across);
+    for (long t = time; t-- > 0;)
+        for (long b = 0, some; b < batch; b += some) {
+            some = batch - b < SOME ? batch - b : SOME;
+            const long row = t * batch + b;
+            if (t + 1 < time) {
+                const word *const a = (const word *)(slopes + (row + batch) * wide);
+                multiply_words(a, inner, 1, stacked, found, across, some, inner, across, 0);
+            }
+            for (long i = 0; i < some; i++) {
+                get_row(upstream + ((b + i) * time + t) * width, above, width);
+                if (t + 1 < time)
+                    for (long k = 0; k < many; k++) above[kept[k]] += found[i * across + k];
+                lstm_word_back(
+                    above, gates + (row + i) * wide, t ? cells + (row + i - batch) * width : zeros,
+                    squashed + (row + i) * width, on_cells + (b + i) * width, slopes + (row + i) * wide, width
+                );
+            }
+        }
+    free(on_cells);
+    return 0;
+}
+
+/* ---- linear layers, [rows, before] to [rows, after]. Weights and their gradients are read and written as they are
+   kept, in float32, which spares each step a copy of both. */
 
 /* y = x weight^T. Not 0 where there is no memory, as below. */
 static int product(
     const value *restrict x, const float *restrict weight, float *restrict y, long rows, long before, long after
 ) {
-    const long inner = (before + 1) / 2;
+    const long inner = (before + EACH - 1) / EACH;
     word *const turned = (word *)lines_of(inner * (COLUMNS + rows));
     if (!turned) return 1;
     const word *const a = as_words(x, rows, before, turned + inner * COLUMNS);
@@ -675,25 +754,21 @@ static int product_back(
     const value *restrict slopes, const value *restrict x, const float *restrict weight, value *restrict down,
     float *restrict on_weight, long rows, long before, long after
 ) {
-    const long across = round_up(before, LANES), units = (after + 1) / 2;
-    word *const stacked = (word *)lines_of(DEEP / 2 * (across + after) + units * across + SOME * (across + units) + before);
+    const long across = round_up(before, LANES), units = (after + EACH - 1) / EACH, deep = DEEP / EACH;
+    const long room_of = deep * (across + after) + units * across + SOME * (across + units) + 2 * before;
+    word *const stacked = (word *)lines_of(room_of);
     if (!stacked) return 1;
-    word *const above = stacked + DEEP / 2 * across, *const weights = above + DEEP / 2 * after;
+    word *const above = stacked + deep * across, *const weights = above + deep * after;
     float *const found = (float *)(weights + units * across);
     word *const room = (word *)(found + SOME * across);
     for (long m = 0, some; m < rows; m += some) {
         some = rows - m < DEEP ? rows - m : DEEP;
         stack_rows(x + m * before, some, before, stacked, across);
         stack_rows(slopes + m * after, some, after, above, after);
-        multiply_words(above, 1, after, stacked, on_weight, before, after, (some + 1) / 2, before, m > 0);
+        multiply_words(above, 1, after, stacked, on_weight, before, after, (some + EACH - 1) / EACH, before, m > 0);
     }
     if (down) {
-        value *const pair = (value *)(room + SOME * units);
-        for (long n = 0, some; n < after; n += some) {
-            some = after - n < 2 ? after - n : 2;
-            put_row(weight + n * before, pair, some * before);
-            stack_rows(pair, some, before, weights + n / 2 * across, across);
-        }
+        stack_weights(weight, after, before, (value *)(room + SOME * units), weights, across);
         for (long m = 0, some; m < rows; m += some) {
             some = rows - m < SOME ? rows - m : SOME;
             const word *const a = as_words(slopes + m * after, some, after, room);
@@ -784,7 +859,7 @@ int layer_back(
 ) {
     const float *restrict means = statistics, *restrict scales = statistics + after, part = 1.0f / rows;
     float *restrict on_bias = gradients, *restrict on_gain = gradients + after, *restrict on_shift = on_gain + after;
-    value *const slopes = (value *)lines_of((rows * after + 1) / 2);
+    value *const slopes = (value *)lines_of(rows * after);
     if (!slopes) return 1;
     if (!draws) draws = (const int16_t *)upstream, first = INT16_MIN, scale = 1.0f;
     memset(gradients, 0, 3 * after * sizeof *gradients);
@@ -818,7 +893,6 @@ int layer_back(
     free(slopes);
     return failed;
 }
-#endif
 
 /* ---- losses over a vocabulary, and in place of the logits their gradients by them */
 

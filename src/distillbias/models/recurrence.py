@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from distillbias.models.native import Native, native
+from distillbias.models.native import native
 
 TOGETHER = 8  # units
 
@@ -37,7 +37,7 @@ def lstm(
     many = ceil(int(mask.count_nonzero()) / TOGETHER) * TOGETHER
     kept = mask.argsort(descending=True, stable=True)[:many]
     carried = weight_hh.index_select(1, kept) * mask[kept]
-    return _Lstm.apply(x.to(kind), weight_ih.to(kind), carried.to(kind), bias.to(kind), kept)
+    return _Lstm.apply(x.to(kind), weight_ih.to(kind), carried, bias.to(kind), kept)
 
 
 class _Lstm(torch.autograd.Function):
@@ -51,18 +51,15 @@ class _Lstm(torch.autograd.Function):
         cells = torch.empty(time, batch, width, dtype=torch.promote_types(x.dtype, torch.float32))
         said, squashed = x.new_empty(batch, time, width), x.new_empty(time, batch, width)
         states = x.new_empty(time, batch, len(kept))
-        functions = native(x)
+        ctx.save_for_backward(steps, weight_ih, carried, kept, gates, cells, squashed, states)
+        if functions := native(x) if carried.dtype == torch.float32 else None:
+            sizes = (time, batch, width, len(kept))
+            functions("lstm", gates, carried.contiguous(), kept, cells, squashed, said, states, *sizes)
+            return said
+        carrying = carried.to(x.dtype).t()
         for t, (gate, cell) in enumerate(zip(gates, cells, strict=True)):
             if t:
-                torch.addmm(gate, states[t - 1], carried.t(), out=gate)
-            if functions:
-                before = cells[t - 1] if t else None
-                functions(
-                    "lstm_word",
-                    *(gate, before, cell, squashed[t], said[:, t], time * width, kept, len(kept), states[t]),
-                    *(batch, width),
-                )
-                continue
+                torch.addmm(gate, states[t - 1], carrying, out=gate)
             gate[:, : 2 * width].sigmoid_()
             gate[:, 2 * width : 3 * width].tanh_()
             gate[:, 3 * width :].sigmoid_()
@@ -74,25 +71,28 @@ class _Lstm(torch.autograd.Function):
             state = leave * squashed[t]
             said[:, t] = state
             torch.index_select(state, 1, kept, out=states[t])
-        ctx.save_for_backward(steps, weight_ih, carried, kept, gates, cells, squashed, states)
         return said
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
         steps, weight_ih, carried, kept, gates, cells, squashed, states = ctx.saved_tensors
+        slopes = torch.empty_like(gates)  # of the sums that the gates are made of
+        if functions := native(upstream) if carried.dtype == torch.float32 else None:
+            batch, time, width = upstream.shape
+            sizes = (time, batch, width, len(kept))
+            given = (upstream.contiguous(), carried.contiguous(), kept, gates, cells, squashed)
+            functions("lstm_back", *given, slopes, *sizes)
+            return _gathered(slopes, steps, weight_ih, states, carried.dtype)
+        carrying = carried.to(upstream.dtype)
         through_sigmoid = torch.ops.aten.sigmoid_backward.grad_input
         through_tanh = torch.ops.aten.tanh_backward
-        slopes = torch.empty_like(gates)  # of the sums that the gates are made of
         on_cell = torch.zeros_like(cells[0])
-        if functions := native(upstream):
-            _back(functions, upstream.contiguous(), on_cell, slopes, *ctx.saved_tensors[2:])
-            return _gathered(slopes, steps, weight_ih, states)
         on_states = upstream.transpose(0, 1).clone(memory_format=torch.contiguous_format)
         for t in reversed(range(len(gates))):
             on_state = on_states[t]
             if t + 1 < len(gates):
-                on_state.index_add_(1, kept, slopes[t + 1] @ carried)
+                on_state.index_add_(1, kept, slopes[t + 1] @ carrying)
             enter, forget, new, leave = gates[t].chunk(4, 1)
             to_enter, to_forget, to_new, to_leave = slopes[t].chunk(4, 1)
             through_sigmoid(on_state * squashed[t], leave, grad_input=to_leave)
@@ -105,38 +105,14 @@ class _Lstm(torch.autograd.Function):
                 on_cell.mul_(forget)
             else:
                 to_forget.zero_()
-        return _gathered(slopes, steps, weight_ih, states)
-
-
-def _back(
-    functions: Native,
-    upstream: Tensor,
-    on_cell: Tensor,
-    slopes: Tensor,
-    carried: Tensor,
-    kept: Tensor,
-    gates: Tensor,
-    cells: Tensor,
-    squashed: Tensor,
-    *_: Tensor,
-) -> None:
-    """Fills `slopes`, the native way."""
-    batch, time, width = upstream.shape
-    for t in reversed(range(time)):
-        above = slopes[t + 1] @ carried if t + 1 < time else None
-        before = cells[t - 1] if t else None
-        functions(
-            "lstm_word_back",
-            *(upstream[:, t], time * width, above, kept, len(kept), gates[t], before, squashed[t], on_cell, slopes[t]),
-            *(batch, width),
-        )
+        return _gathered(slopes, steps, weight_ih, states, carried.dtype)
 
 
 def _gathered(
-    slopes: Tensor, steps: Tensor, weight_ih: Tensor, states: Tensor
+    slopes: Tensor, steps: Tensor, weight_ih: Tensor, states: Tensor, kind: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
-    """The gradients by what went in."""
+    """The gradients by what went in; that by `carried` in its `kind`."""
     flat = slopes.flatten(0, 1)
     on_x = (flat @ weight_ih).view(*slopes.shape[:2], -1).transpose(0, 1)
     on_carried = slopes[1:].flatten(0, 1).t() @ states[:-1].flatten(0, 1)
-    return on_x, flat.t() @ steps, on_carried, flat.sum(0), None
+    return on_x, flat.t() @ steps, on_carried.to(kind), flat.sum(0), None
