@@ -3,8 +3,8 @@
 With one mask for a batch (T18), dropping a unit empties its column of the recurrent weights, and products with empty
 columns need not be computed: at the paper's rate of .8 that is two fifths of a layer's arithmetic. By
 `benchmarks/nonlinear.py`, forward and backward in bf16, one thread of an AMD EPYC: nine words at width 256 and rate .8
-in 14.1 ms, 17.4 without what `native.c` does of a word, where torch's layer takes 21.5; thirty words at width 512 and
-rate .5 in 204 and 227, where it takes 274.
+in 14.9 ms, 20.2 without `native.c`, where torch's layer takes 23.3; thirty words at width 512 and rate .5 in 211 and
+248, where it takes 292.
 """
 
 from math import ceil
