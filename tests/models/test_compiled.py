@@ -283,7 +283,12 @@ def test_where_a_layer_is_torchs() -> None:
         with put_aside():
             assert compiled.layer(x, *parts) is None
     assert compiled.layer(x, *parts) is None
-    for norm in (nn.BatchNorm1d(4).eval(), nn.BatchNorm1d(4, track_running_stats=False), nn.Identity()):
+    plain = nn.Linear(8, 4, bias=False)
+    with torch.autocast("cpu", BF16):
+        assert compiled.layer(x, plain, *parts[1:]) is None
+        assert torch.equal(compiled.multiply(x, plain), plain(x))
+    others = nn.BatchNorm1d(4).eval(), nn.BatchNorm1d(4, track_running_stats=False), nn.BatchNorm1d(4, affine=False)
+    for norm in (*others, nn.Identity()):
         with torch.autocast("cpu", BF16):
             assert compiled.layer(x, parts[0], norm, parts[2]) is None
     shared = nn.BatchNorm1d(4)
@@ -304,6 +309,9 @@ def test_a_classifiers_divergence(temperature: float) -> None:
     assert_near(found, right, 2e-6)
     (slope,) = torch.autograd.grad(kl_from_teacher(teacher.requires_grad_(), teacher.detach()).sum(), teacher)
     assert not slope.any()  # a perfect student has nothing to learn
+    for one, other in ((student.to(BF16), teacher), (student.to(BF16), teacher.to(BF16)), (student, teacher.double())):
+        assert compiled.divergence(one.detach().requires_grad_(), other.detach(), temperature, 1.0) is None
+    assert compiled.divergence(student, teacher.detach(), temperature, 1.0) is None  # evaluation
 
 
 @pytest.mark.parametrize(("kind", "apart"), [(FLOAT, 1e-6), (BF16, 4e-6)])

@@ -49,6 +49,7 @@ def layer(
         and torch.is_grad_enabled()
         and type(norm) is nn.BatchNorm1d
         and "forward" not in vars(norm)
+        and norm.affine
         and norm.track_running_stats
         and norm.momentum is not None
         and len(x) > 1
@@ -76,7 +77,8 @@ def _in_bf16(x: Tensor, linear: nn.Linear) -> Native | None:
     """What makes products in bf16 of weights in float32. For those in float32 torch's are as fast."""
     if not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") != torch.bfloat16:
         return None
-    return native(x, torch.bfloat16) if linear.weight.dtype == torch.float32 else None
+    usual = linear.bias is not None and linear.weight.dtype == torch.float32
+    return native(x, torch.bfloat16) if usual else None
 
 
 def divergence(
@@ -86,8 +88,9 @@ def divergence(
     teacher. None where torch's operators are the way."""
     if fused_rows.divergence_usable(student, teacher):
         return fused_rows.divergence(student, teacher, temperature, factor)
-    functions = native(student)
-    if functions is None or not student.requires_grad or teacher.requires_grad or teacher.dtype != student.dtype:
+    precise = student.dtype == teacher.dtype == torch.float32
+    functions = native(student) if precise and student.requires_grad and not teacher.requires_grad else None
+    if functions is None:
         return None
     return factor * _Diverge.apply(student, teacher.contiguous(), temperature, functions)
 
