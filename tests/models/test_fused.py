@@ -1,24 +1,39 @@
-"""What follows a convolution, in a few kernels, beside torch's operators: values, slopes, running statistics."""
+"""What follows a convolution, in a few kernels or compiled, beside torch's operators: values, slopes, statistics."""
 
 import copy
 import importlib
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import NamedTuple
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distillbias.models import fused
+from distillbias.models import compiled, fused
 from distillbias.models.cnn import Maxout, one_channel, product
 from distillbias.models.dropout import Dropout
 from distillbias.models.kernels import _found, ready
-from distillbias.models.native import put_aside
+from distillbias.models.native import native, put_aside
 from distillbias.models.output import batch_norm
 
-pytest.importorskip("triton")  # where torch has no builds for GPUs
-
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-ROUNDED = 2**-8 if DEVICE == "cuda" else 2**-7  # of bf16; Triton's interpreter cuts digits off
+triton = pytest.mark.skipif(find_spec("triton") is None, reason="torch has no builds for GPUs here")
+compiler = pytest.mark.skipif(native(torch.zeros(1)) is None, reason="no C compiler here")
+
+
+class Way(NamedTuple):
+    finish: Callable[..., Tensor | None]
+    device: str
+    rounded: float  # of bf16, relative
+
+
+KERNELS = Way(fused.finish, DEVICE, 2**-8 if DEVICE == "cuda" else 2**-7)  # Triton's interpreter cuts digits off
+NATIVE = Way(compiled.finish, "cpu", 2**-8)
+both_ways = pytest.mark.parametrize(
+    "way", [pytest.param(KERNELS, marks=triton, id="kernels"), pytest.param(NATIVE, marks=compiler, id="native")]
+)
 # (images, channels, maxout's group, rows, columns, pool, rate)
 SHAPES = [
     (5, 8, 1, 6, 6, 1, 0.3),
@@ -26,25 +41,27 @@ SHAPES = [
     (3, 6, 1, 4, 6, 2, 0.0),
     (2, 5, 3, 3, 6, 3, 0.5),
     (5, 64, 1, 6, 4, 1, 0.3),
+    (2, 1, 1, 2, 2, 2, 0.0),
+    (2, 19, 2, 5, 7, 1, 0.3),
 ]
 
 
-def layers(channels: int, rate: float) -> tuple[nn.BatchNorm2d, Dropout]:
-    norm, dropout = batch_norm(nn.BatchNorm2d, channels).to(DEVICE), Dropout(rate)
+def layers(channels: int, rate: float, device: str) -> tuple[nn.BatchNorm2d, Dropout]:
+    norm, dropout = batch_norm(nn.BatchNorm2d, channels).to(device), Dropout(rate)
     draws = torch.Generator().manual_seed(1)
     with torch.no_grad():
         norm.weight.copy_(torch.randn(channels, generator=draws))  # of either sign
         norm.bias.copy_(torch.randn(channels, generator=draws))
-    dropout.stream = torch.Generator(DEVICE).manual_seed(7)
+    dropout.stream = torch.Generator(device).manual_seed(7)
     return norm, dropout
 
 
-def maps(images: int, channels: int, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
+def maps(images: int, channels: int, rows: int, columns: int, dtype: torch.dtype, device: str) -> Tensor:
     """Channels-last, each with a mean and a deviation of its own."""
     draws = torch.Generator().manual_seed(2)
     x = torch.randn(images, channels, rows, columns, generator=draws)
     x = 5 * torch.randn(channels, 1, 1, generator=draws) + x * torch.rand(channels, 1, 1, generator=draws).add(0.1)
-    return x.to(DEVICE, dtype).contiguous(memory_format=torch.channels_last)
+    return x.to(device, dtype).contiguous(memory_format=torch.channels_last)
 
 
 def by_torch(x: Tensor, norm: nn.BatchNorm2d, pool: int, dropout: Dropout) -> Tensor:
@@ -60,25 +77,27 @@ def nearness(x: Tensor, norm: nn.BatchNorm2d, rate: float) -> Tensor:
     return (4 * apart / deviation * norm.weight.abs() / (1 - rate) + 1e-6).detach()[:, None, None]
 
 
+@both_ways
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("tile", [256, 4096])
 def test_values_slopes_and_statistics_are_those_of_torch(
-    shape: tuple, tile: int, monkeypatch: pytest.MonkeyPatch
+    way: Way, shape: tuple, tile: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images, channels, group, rows, columns, pool, rate = shape
     monkeypatch.setattr(fused, "TILE", tile)
     monkeypatch.setattr(fused, "SUMMED", 2 * tile)
     monkeypatch.setattr(fused, "PROGRAMS", 5)
-    x, (norm, dropout) = maps(images, channels * group, rows, columns, torch.float32), layers(channels, rate)
+    x = maps(images, channels * group, rows, columns, torch.float32, way.device)
+    norm, dropout = layers(channels, rate, way.device)
     # in float64, but with the draws of float32
     exact, right = copy.deepcopy(norm).double(), x.double().requires_grad_()
-    dropout_again = layers(channels, rate)[1]
+    dropout_again = layers(channels, rate, way.device)[1]
     expected = by_torch(right, exact, pool, dropout_again)
     x.requires_grad_()
-    found = fused.finish(x, norm, pool, dropout)
+    found = way.finish(x, norm, pool, dropout)
     near = nearness(x.detach(), exact, rate)
-    assert ((found - expected).abs() <= near).all()
-    upstream = torch.randn(expected.shape, generator=torch.Generator().manual_seed(3)).to(DEVICE)
+    assert found is not None and ((found - expected).abs() <= near).all()
+    upstream = torch.randn(expected.shape, generator=torch.Generator().manual_seed(3)).to(way.device)
     found.backward(upstream)
     expected.backward(upstream.double())
     for ours, theirs in ((x, right), (norm.weight, exact.weight), (norm.bias, exact.bias)):
@@ -88,41 +107,74 @@ def test_values_slopes_and_statistics_are_those_of_torch(
         assert torch.allclose(norm.get_buffer(name).double(), buffer.double(), rtol=1e-5, atol=1e-7), name
 
 
-def test_bf16_is_rounded_once(shape: tuple = SHAPES[1]) -> None:
+@both_ways
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_bf16_is_rounded_once(way: Way, shape: tuple) -> None:
     images, channels, group, rows, columns, pool, rate = shape
-    x, (norm, dropout) = maps(images, channels * group, rows, columns, torch.bfloat16), layers(channels, rate)
+    x = maps(images, channels * group, rows, columns, torch.bfloat16, way.device)
+    norm, dropout = layers(channels, rate, way.device)
     exact, right = copy.deepcopy(norm).double(), x.detach().double().requires_grad_()
-    expected = by_torch(right, exact, pool, layers(channels, rate)[1])
-    found = fused.finish(x.requires_grad_(), norm, pool, dropout)
-    assert found.dtype == torch.bfloat16
-    assert (found.double() - expected).abs().le(expected.abs() * ROUNDED + 1e-6).all()
+    expected = by_torch(right, exact, pool, layers(channels, rate, way.device)[1])
+    found = way.finish(x.requires_grad_(), norm, pool, dropout)
+    assert found is not None and found.dtype == torch.bfloat16
+    assert (found.double() - expected).abs().le(expected.abs() * way.rounded + 1e-6).all()
     expected.sum().backward()
     found.sum().backward()
     assert x.grad is not None and right.grad is not None and x.grad.dtype == torch.bfloat16
     # of two that are equal in bf16 ours gives all to the first, torch half to each
     ours, theirs = (each.double().unflatten(1, (channels, group)).sum(2) for each in (x.grad, right.grad))
-    assert (ours - theirs).norm() < ROUNDED * theirs.norm()
+    assert (ours - theirs).norm() < way.rounded * theirs.norm()
 
 
+@both_ways
 @pytest.mark.parametrize("pool", [1, 2])
-def test_what_is_not_a_number_is_not_hidden(pool: int) -> None:
-    x, (norm, dropout) = maps(2, 4, 4, 4, torch.float32), layers(4, 0.3)
-    x[1, 2, 3, 3] = torch.nan
-    found = fused.finish(x, norm, pool, dropout)
-    assert found[:, 2].isnan().any() and not found[:, [0, 1, 3]].isnan().any()
-
-
-def test_only_plain_batch_norm_in_training_on_a_gpu_is_fused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused, "ready", lambda device: True)
-    x, (norm, _) = maps(2, 4, 4, 4, torch.float32), layers(4, 0.3)
-    assert fused.usable(x, norm, 2) == x.is_cuda
-    assert not fused.usable(x.cpu(), norm, 2)
-    assert not fused.usable(x.contiguous(), norm, 2)
-    assert not fused.usable(x, norm, 3)
+def test_of_equal_values_the_first_gets_the_slope(way: Way, pool: int) -> None:
+    x, (norm, dropout) = torch.zeros(3, 8, 4, 6, device=way.device), layers(4, 0.0, way.device)
+    x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
     with torch.no_grad():
-        assert not fused.usable(x, norm, 2)
+        x[1] = 1  # or the norm would have nothing to scale
+        norm.bias.fill_(5)
+    found = way.finish(x, norm, pool, dropout)
+    assert found is not None
+    (down,) = torch.autograd.grad(found, x, torch.randn_like(found))
+    assert not down[:, 1::2].any() and down[:, ::2].any()  # pairs of channels; batch norm gives to all pixels
+    plain = torch.zeros(3, 8, 4, 6, device=way.device)
+    plain[1] = 1
+    right = plain.requires_grad_()
+    expected = F.relu(F.max_pool2d(norm(right[:, ::2]), pool))
+    (theirs,) = torch.autograd.grad(expected, right, torch.ones_like(expected))
+    (down,) = torch.autograd.grad(way.finish(x, norm, pool, dropout), x, torch.ones_like(expected))
+    assert torch.allclose(down, theirs, atol=1e-5)
+
+
+@both_ways
+@pytest.mark.parametrize("pool", [1, 2])
+def test_what_is_not_a_number_is_not_hidden(way: Way, pool: int) -> None:
+    x, (norm, dropout) = maps(2, 4, 4, 4, torch.float32, way.device), layers(4, 0.3, way.device)
+    x[1, 2, 3, 3] = torch.nan
+    found = way.finish(x.requires_grad_(), norm, pool, dropout)
+    assert found is not None and found[:, 2].isnan().any() and not found[:, [0, 1, 3]].isnan().any()
+    (down,) = torch.autograd.grad(found, x, torch.ones_like(found))
+    assert down[:, 2].isnan().all() and not down[:, [0, 1, 3]].isnan().any()
+
+
+def test_where_what_follows_a_convolution_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In evaluation, without gradients, where windows do not fill the maps, and with statistics that processes share;
+    whichever way would be there."""
+    monkeypatch.setattr("distillbias.models.compiled.native", lambda x: print)
+    monkeypatch.setattr("distillbias.models.compiled._Finish.apply", lambda *given: given[0])
+    x, (norm, dropout) = maps(2, 4, 4, 4, torch.float32, "cpu"), layers(4, 0.3, "cpu")
+    assert compiled.finish(x, norm, 2, dropout) is not None
+    assert compiled.finish(x.contiguous(), norm, 2, dropout) is None
+    assert compiled.finish(x, norm, 3, dropout) is None
+    assert compiled.finish(x[:1, :, :1, :1], norm, 1, dropout) is None  # of one value there is no deviation
+    with torch.no_grad():
+        assert compiled.finish(x, norm, 2, dropout) is None
+    others = nn.BatchNorm2d(4, track_running_stats=False), nn.BatchNorm2d(4, affine=False), nn.BatchNorm2d(4).eval()
+    for other in (*others, nn.BatchNorm2d(4, momentum=None), nn.Identity()):
+        assert compiled.finish(x, other, 2, dropout) is None
     norm.forward = lambda x: x  # type: ignore[method-assign]
-    assert not fused.usable(x, norm, 2)
+    assert compiled.finish(x, norm, 2, dropout) is None
 
 
 @pytest.mark.parametrize("side", [1, 3, 5])
@@ -142,6 +194,7 @@ def test_a_convolution_of_one_channel_as_a_product(side: int, half: bool) -> Non
         assert (ours - theirs).norm() < near * theirs.norm()
 
 
+@triton
 def test_where_triton_cannot_compile_torchs_operators_are_used(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from distillbias.models import fused
+from distillbias.models import compiled
 from distillbias.models.dropout import Dropout
 from distillbias.models.output import Output, Shares, batch_norm
 from distillbias.tasks.task import Spec
@@ -130,8 +130,9 @@ class Stage(nn.Module):
 
     def finish(self, x: Float[Tensor, "batch filters row col"]) -> Float[Tensor, "batch maxout row_ col_"]:
         """What follows the convolution."""
-        if self.training and fused.usable(x, self.norm, self.pool):
-            return fused.finish(x, self.norm, self.pool, self.dropout)
+        finished = compiled.finish(x, self.norm, self.pool, self.dropout)
+        if finished is not None:
+            return finished
         x = self.norm(self.maxout(x))
         if self.pool > 1:
             x = F.max_pool2d(x, self.pool)

@@ -9,6 +9,7 @@ their gradients are copied into bf16 and out of it. Of 128 images 784 to 512 tak
 operators 1.84, by torch's alone 2.05.
 """
 
+from math import prod
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from distillbias.models import fused_rows, fused_words
+from distillbias.models import fused, fused_rows, fused_words
 from distillbias.models.dropout import Dropout
 from distillbias.models.native import Native, native
 
@@ -44,16 +45,7 @@ def layer(
 ) -> Float[Tensor, "batch after"] | None:
     """`dropout(norm(relu(linear(x))))` in training; running statistics of `norm` follow. None where torch's operators
     are the way: they are in evaluation, and where processes share the statistics (training/parallel.py)."""
-    if not (
-        norm.training
-        and torch.is_grad_enabled()
-        and type(norm) is nn.BatchNorm1d
-        and "forward" not in vars(norm)
-        and norm.affine
-        and norm.track_running_stats
-        and norm.momentum is not None
-        and len(x) > 1
-    ):
+    if not (_in_training(norm) and isinstance(norm, nn.BatchNorm1d) and len(x) > 1):
         return None
     if fused_rows.usable(x):
         return fused_rows.normalise(F.linear(x, linear.weight), linear.bias, norm, dropout)
@@ -63,6 +55,47 @@ def layer(
     chosen = (dropout.draws(len(x) * linear.out_features, x.device), dropout.first_kept, dropout.scale)
     x = x.to(torch.bfloat16).contiguous()
     return _Layer.apply(x, linear.weight, linear.bias, norm.weight, norm.bias, functions, norm, chosen)
+
+
+def finish(
+    x: Float[Tensor, "batch before row col"], norm: nn.Module, pool: int, dropout: Dropout
+) -> Float[Tensor, "batch channels row_ col_"] | None:
+    """`dropout(relu(max_pool2d(norm(maxout(x)), pool)))` in training; running statistics of `norm` follow.
+
+    Maxout is over as many consecutive channels as `x` has for each of the norm's. Of equal largest values the first
+    gets the gradient. What is bf16 is rounded once, at the end. None where torch's operators are the way: as above, and
+    of maps that are not channels-last or that windows do not fill.
+    """
+    batch, before, rows, columns = x.shape
+    if not (
+        _in_training(norm)
+        and isinstance(norm, nn.BatchNorm2d)
+        and rows % pool == columns % pool == 0
+        and batch * rows * columns > 1
+        and x.is_contiguous(memory_format=torch.channels_last)
+    ):
+        return None
+    if fused.usable(x):
+        return fused.finish(x, norm, pool, dropout)
+    functions = native(x)
+    if functions is None:
+        return None
+    channels = norm.num_features
+    shape = batch, channels, rows // pool, columns // pool
+    draws, scale = dropout.draws(prod(shape), x.device), dropout.scale
+    chosen = (draws, dropout.first_kept, 1.0 if draws is None else scale)
+    return _Finish.apply(x, norm.weight, norm.bias, functions, norm, (shape, before // channels, pool), chosen)
+
+
+def _in_training(norm: nn.Module) -> bool:
+    """Whether it is batch norm as torch has it, with weights, and about to learn its statistics from a batch."""
+    return (
+        type(norm) in (nn.BatchNorm1d, nn.BatchNorm2d)
+        and norm.training
+        and torch.is_grad_enabled()
+        and "forward" not in vars(norm)  # it shares its statistics with other processes (training/parallel.py)
+        and bool(norm.affine and norm.track_running_stats and norm.momentum is not None)
+    )
 
 
 def multiply(x: Float[Tensor, "batch before"], linear: nn.Linear) -> Float[Tensor, "batch after"]:
@@ -175,6 +208,41 @@ class _Layer(torch.autograd.Function):
         given = (upstream.contiguous(), x, weight, gain, *ctx.chosen, reached, statistics)
         ctx.functions("layer_back", *given, down, on_weight, slopes, *ctx.sizes)
         return down, on_weight, *slopes.unbind(), None, None, None
+
+
+class _Finish(torch.autograd.Function):
+    """Where y is 0 nothing passed ReLU and dropout, so backward needs no draws; what was largest it finds again."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        gain: Tensor,
+        shift: Tensor,
+        functions: Native,
+        norm: nn.BatchNorm2d,
+        cut: tuple[tuple[int, int, int, int], int, int],
+        chosen: Any,
+    ) -> Tensor:
+        shape, group, pool = cut
+        batch, channels, rows, columns = shape
+        sizes = batch * rows, columns, channels, group, pool
+        y = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+        statistics = gain.new_empty(2, channels)
+        running = (norm.running_mean, norm.running_var, norm.num_batches_tracked)
+        functions("finish", x, gain, shift, norm.eps, norm.momentum, *running, *chosen, y, statistics, *sizes)
+        ctx.save_for_backward(x, y, gain, shift, statistics)
+        ctx.functions, ctx.scale, ctx.sizes = functions, chosen[2], sizes
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        x, y, gain, shift, statistics = ctx.saved_tensors
+        upstream = upstream.contiguous(memory_format=torch.channels_last)
+        down, gradients = torch.empty_like(x), torch.empty_like(statistics)
+        ctx.functions("finish_back", upstream, x, y, gain, shift, ctx.scale, statistics, down, gradients, *ctx.sizes)
+        return down, gradients[0], gradients[1], None, None, None, None
 
 
 class _Linear(torch.autograd.Function):

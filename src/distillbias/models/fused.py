@@ -24,30 +24,15 @@ TILE, SUMMED = 1024, 4096  # values that a program reads at once; where all that
 PROGRAMS = 528  # that share a sum: four for each multiprocessor of a large GPU
 
 
-def usable(x: Tensor, norm: nn.Module, pool: int) -> bool:
+def usable(x: Tensor) -> bool:
     """Whether `finish` can take the place of torch's operators."""
-    return (
-        x.is_cuda
-        and torch.is_grad_enabled()
-        and type(norm) is nn.BatchNorm2d
-        and "forward" not in vars(norm)  # it shares its statistics with other processes (training/parallel.py)
-        and norm.track_running_stats
-        and norm.momentum is not None
-        and x.shape[2] % pool == x.shape[3] % pool == 0
-        and x.numel() < MOST
-        and x.is_contiguous(memory_format=torch.channels_last)
-        and ready(x.device)
-    )
+    return x.is_cuda and x.numel() < MOST and ready(x.device)
 
 
 def finish(
     x: Float[Tensor, "batch before row col"], norm: nn.BatchNorm2d, pool: int, dropout: Dropout
 ) -> Float[Tensor, "batch channels row_ col_"]:
-    """`dropout(relu(max_pool2d(norm(maxout(x)), pool)))` in training mode; running statistics of `norm` follow.
-
-    Maxout is over as many consecutive channels as `x` has for each of the norm's. Of equal largest values the first
-    gets the gradient. What is bf16 is rounded once, at the end.
-    """
+    """`compiled.finish`, of maps that are channels-last."""
     sizes = Sizes.of(x, norm.num_features, pool)
     draws = dropout.draws(prod(sizes.shape), x.device)
     if norm.num_batches_tracked is not None:

@@ -805,6 +805,19 @@ int linear_back(
     return product_back(upstream, x, weight, down, on_weight, rows, before, after);
 }
 
+/* Of a batch norm, from means over `rows` and squares about them, which become what is scaled by. */
+static void keep_statistics(
+    const float *restrict means, float *restrict squares, float eps, float momentum, float *restrict running_mean,
+    float *restrict running_var, int64_t *restrict batches, long rows, long channels
+) {
+    for (long n = 0; n < channels; n++) {
+        running_mean[n] += momentum * (means[n] - running_mean[n]);
+        running_var[n] += momentum * (squares[n] / (rows - 1) - running_var[n]);
+        squares[n] = 1.0f / sqrtf(squares[n] / rows + eps);
+    }
+    ++*batches;
+}
+
 /* The same, then ReLU, batch norm and dropout, in training. `reached`, [rows, after], is what the ReLU lets through;
    `statistics`, [2, after]: the mean, and what is scaled by. */
 int layer(
@@ -832,11 +845,7 @@ int layer(
 #pragma omp simd
         for (long n = 0; n < after; n++) scales[n] += (row[n] - means[n]) * (row[n] - means[n]);
     }
-    for (long n = 0; n < after; n++) {
-        running_mean[n] += momentum * (means[n] - running_mean[n]);
-        running_var[n] += momentum * (scales[n] / (rows - 1) - running_var[n]);
-        scales[n] = 1.0f / sqrtf(scales[n] / rows + eps);
-    }
+    keep_statistics(means, scales, eps, momentum, running_mean, running_var, batches, rows, after);
     for (long m = 0; m < rows; m++) {
         const float *restrict row = reached + m * after;
         const int16_t *restrict drawn = draws + m * after;
@@ -846,7 +855,6 @@ int layer(
             y[m * after + n] = put(normed * kept(drawn, n, first, scale));
         }
     }
-    ++*batches;
     return 0;
 }
 
@@ -892,6 +900,220 @@ int layer_back(
     const int failed = product_back(slopes, x, weight, down, on_weight, rows, before, after);
     free(slopes);
     return failed;
+}
+
+/* ---- maps, [batch, rows, columns, channels, group]: of each group of channels the largest, batch norm, the largest of
+   each window of pool x pool pixels, ReLU and dropout, in training. What comes of it, [batch, rows / pool, columns /
+   pool, channels], has `lines` of `across` windows. `statistics`, [2, channels]: the mean, and what is scaled by. */
+
+enum { PART = 32 }; /* pixels that are in the caches while their squares are summed */
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* `function` as compiled for the groups and windows that the paper's CNN has, or for any. */
+#define BY_SIZES(function, ...)                                                                                        \
+    (group == 1 && pool == 1 ? function(__VA_ARGS__, 1, 1)                                                             \
+     : group == 1 && pool == 2 ? function(__VA_ARGS__, 1, 2)                                                           \
+     : group == 4 && pool == 2 ? function(__VA_ARGS__, 4, 2)                                                           \
+                               : function(__VA_ARGS__, group, pool))
+
+INLINE float largest(const value *x, const long group) {
+    float most = get(x[0]);
+    for (long g = 1; g < group; g++) {
+        const float here = get(x[g]);
+        most = here <= most ? most : here;
+    }
+    return most;
+}
+
+/* Means, and sums of squares about them, from those of parts (Chan, Golub & LeVeque 1979). `room`: PART + 2 rows. */
+INLINE void sum_maps(
+    const value *restrict x, float *restrict room, float *restrict means, float *restrict squares, long pixels,
+    long channels, const long group
+) {
+    float *restrict mean = room + PART * channels, *restrict square = mean + channels;
+    memset(means, 0, channels * sizeof *means);
+    memset(squares, 0, channels * sizeof *squares);
+    for (long done = 0, some; done < pixels; done += some) {
+        some = pixels - done < PART ? pixels - done : PART;
+        memset(mean, 0, 2 * channels * sizeof *mean);
+        for (long i = 0; i < some; i++, x += channels * group) {
+            float *restrict row = room + i * channels;
+#pragma omp simd
+            for (long c = 0; c < channels; c++) {
+                row[c] = largest(x + c * group, group);
+                mean[c] += row[c];
+            }
+        }
+#pragma omp simd
+        for (long c = 0; c < channels; c++) mean[c] /= some;
+        for (long i = 0; i < some; i++) {
+            const float *restrict row = room + i * channels;
+#pragma omp simd
+            for (long c = 0; c < channels; c++) square[c] += (row[c] - mean[c]) * (row[c] - mean[c]);
+        }
+        const float share = (float)some / (done + some), weight = share * done;
+#pragma omp simd
+        for (long c = 0; c < channels; c++) {
+            const float apart = mean[c] - means[c];
+            means[c] += share * apart;
+            squares[c] += square[c] + weight * apart * apart;
+        }
+    }
+}
+
+/* Of one window of one channel the largest, the same before gain and shift, and the pixel that has it, of equal ones
+   the first. */
+typedef struct {
+    float best, normal;
+    int32_t place;
+} Found;
+
+INLINE Found look(
+    const value *x, float mean, float scale, float gain, float shift, long columns, long channels, const long group,
+    const long pool
+) {
+    Found found = {-INFINITY, 0.0f, 0};
+    int32_t k = 0;
+    for (long down = 0; down < pool; down++)
+        for (long right = 0; right < pool; right++, k++) {
+            const float most = largest(x + (down * columns + right) * channels * group, group);
+            const float normed = (most - mean) * scale, here = normed * gain + shift;
+            const int better = !(here <= found.best); /* so NaN passes, here and below */
+            found.best = better ? here : found.best;
+            found.normal = better ? normed : found.normal;
+            found.place = better ? k : found.place;
+        }
+    return found;
+}
+
+INLINE int finish_maps(
+    const value *restrict x, const float *restrict gain, const float *restrict shift, float eps, float momentum,
+    float *restrict running_mean, float *restrict running_var, int64_t *restrict batches,
+    const int16_t *restrict draws, long first, float scale, value *restrict y, float *restrict statistics, long lines,
+    long across, long channels, const long group, const long pool
+) {
+    const long columns = across * pool, pixels = lines * pool * columns;
+    float *restrict means = statistics, *restrict scales = statistics + channels;
+    float *const room = lines_of((PART + 2) * channels);
+    if (!room) return 1;
+    sum_maps(x, room, means, scales, pixels, channels, group);
+    free(room);
+    keep_statistics(means, scales, eps, momentum, running_mean, running_var, batches, pixels, channels);
+    if (!draws) draws = (const int16_t *)x, first = INT16_MIN, scale = 1.0f; /* from there on any is kept */
+    for (long line = 0; line < lines; line++)
+        for (long column = 0; column < across; column++, y += channels, draws += channels) {
+            const value *const from = x + (line * columns + column) * pool * channels * group;
+#pragma omp simd
+            for (long c = 0; c < channels; c++) {
+                const Found found = look(
+                    from + c * group, means[c], scales[c], gain[c], shift[c], columns, channels, group, pool
+                );
+                y[c] = put((found.best < 0.0f ? 0.0f : found.best) * kept(draws, c, first, scale));
+            }
+        }
+    return 0;
+}
+
+int finish(
+    const value *x, const float *gain, const float *shift, float eps, float momentum, float *running_mean,
+    float *running_var, int64_t *batches, const int16_t *draws, long first, float scale, value *y, float *statistics,
+    long lines, long across, long channels, long group, long pool
+) {
+    return BY_SIZES(
+        finish_maps, x, gain, shift, eps, momentum, running_mean, running_var, batches, draws, first, scale, y,
+        statistics, lines, across, channels
+    );
+}
+
+/* To the first that is the largest of its group; the others get nothing. */
+static void give_largest(
+    const float *restrict from, const value *restrict x, value *restrict to, long channels, long group
+) {
+    memset(to, 0, channels * group * sizeof *to);
+    for (long c = 0; c < channels; c++, x += group, to += group) {
+        long first = 0;
+        for (long g = 1; g < group; g++) first = get(x[g]) > get(x[first]) ? g : first;
+        to[first] = put(from[c]);
+    }
+}
+
+INLINE int finish_maps_back(
+    const value *restrict upstream, const value *restrict x, const value *restrict y, const float *restrict gain,
+    const float *restrict shift, float scale, const float *restrict statistics, value *restrict below,
+    float *restrict gradients, long lines, long across, long channels, const long group, const long pool
+) {
+    const float *restrict means = statistics, *restrict scales = statistics + channels;
+    const long columns = across * pool;
+    const float part = 1.0f / (lines * pool * columns);
+    float *restrict on_gain = gradients, *restrict on_shift = gradients + channels;
+    float *const room = lines_of((2 + pool * pool) * channels);
+    if (!room) return 1;
+    float *restrict gains = room, *restrict shifts = room + channels, *restrict window = shifts + channels;
+    memset(gradients, 0, 2 * channels * sizeof *gradients);
+    for (long line = 0; line < lines; line++) {
+        memset(room, 0, 2 * channels * sizeof *room); /* sums of sums lose fewer digits */
+        for (long column = 0; column < across; column++) {
+            const value *const from = x + (line * columns + column) * pool * channels * group;
+            const value *restrict given = upstream + (line * across + column) * channels;
+            const value *restrict passed = y + (line * across + column) * channels;
+#pragma omp simd
+            for (long c = 0; c < channels; c++) {
+                const Found found = look(
+                    from + c * group, means[c], scales[c], gain[c], shift[c], columns, channels, group, pool
+                );
+                const float slope = get(passed[c]) > 0.0f ? scale * get(given[c]) : 0.0f;
+                gains[c] += slope * found.normal;
+                shifts[c] += slope;
+            }
+        }
+#pragma omp simd
+        for (long c = 0; c < channels; c++) {
+            on_gain[c] += gains[c];
+            on_shift[c] += shifts[c];
+        }
+    }
+    for (long line = 0; line < lines; line++)
+        for (long column = 0; column < across; column++) {
+            const long begin = (line * columns + column) * pool * channels * group;
+            const value *restrict given = upstream + (line * across + column) * channels;
+            const value *restrict passed = y + (line * across + column) * channels;
+#pragma omp simd
+            for (long c = 0; c < channels; c++) {
+                const float mean = means[c], factor = scales[c];
+                const Found found = look(
+                    x + begin + c * group, mean, factor, gain[c], shift[c], columns, channels, group, pool
+                );
+                const float slope = get(passed[c]) > 0.0f ? scale * get(given[c]) : 0.0f;
+                int32_t k = 0;
+                for (long down = 0; down < pool; down++)
+                    for (long right = 0; right < pool; right++, k++) {
+                        const long pixel = begin + (down * columns + right) * channels * group + c * group;
+                        const float normed = (largest(x + pixel, group) - mean) * factor;
+                        const float above = found.place == k ? slope : 0.0f;
+                        const float here = gain[c] * factor * (above - (on_shift[c] + normed * on_gain[c]) * part);
+                        if (group == 1) below[pixel] = put(here);
+                        else window[k * channels + c] = here;
+                    }
+            }
+            for (long k = 0; k < pool * pool && group > 1; k++) {
+                const long pixel = begin + (k / pool * columns + k % pool) * channels * group;
+                give_largest(window + k * channels, x + pixel, below + pixel, channels, group);
+            }
+        }
+    free(room);
+    return 0;
+}
+
+/* What has passed ReLU and dropout is what is above 0 in `y`. `gradients`, [2, channels], are by gain and shift. */
+int finish_back(
+    const value *upstream, const value *x, const value *y, const float *gain, const float *shift, float scale,
+    const float *statistics, value *below, float *gradients, long lines, long across, long channels, long group,
+    long pool
+) {
+    return BY_SIZES(
+        finish_maps_back, upstream, x, y, gain, shift, scale, statistics, below, gradients, lines, across, channels
+    );
 }
 
 /* ---- losses over a vocabulary, and in place of the logits their gradients by them */
