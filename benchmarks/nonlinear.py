@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from distillbias.models.cnn import Stage
 from distillbias.models.compiled import add_and_norm
 from distillbias.models.dropout import Dropout, fill, give_stream
 from distillbias.models.mlp import Layer
@@ -91,6 +92,22 @@ def hidden(before: int, after: int, dtype: torch.dtype) -> tuple[Callable[[], ob
     return lambda: trained(own), lambda: trained(theirs)
 
 
+def stage(channels: int, group: int, side: int, pool: int, dtype: torch.dtype) -> tuple[Callable[[], object], ...]:
+    """What follows a convolution of 128 images in a stage of the paper's CNN."""
+    own = Stage(1, channels * group, channels, pool, 0.3)
+    give_stream(own, torch.Generator().manual_seed(0))
+    theirs = nn.Sequential(own.maxout, nn.BatchNorm2d(channels), nn.MaxPool2d(pool), nn.ReLU(), nn.Dropout(0.3))
+    x = torch.randn(128, channels * group, side, side).to(dtype).contiguous(memory_format=torch.channels_last)
+    upstream = torch.ones(128, channels, side // pool, side // pool, dtype=dtype)
+    upstream = upstream.contiguous(memory_format=torch.channels_last)
+    x.requires_grad_()
+
+    def trained(function: Callable[[Tensor], Tensor], norm: nn.Module) -> object:
+        return torch.autograd.grad(function(x), [x, *norm.parameters()], upstream)
+
+    return lambda: trained(own.finish, own.norm), lambda: trained(theirs, theirs[1])
+
+
 def attention(words: int, dtype: torch.dtype) -> tuple[Callable[[], object], ...]:
     """Of 128 sentences, eight heads of 16, each word looking at those before it."""
     block = Block(128, 8, 0.6, 0.0)
@@ -153,6 +170,9 @@ def main() -> None:
         pairs = {
             "layer of an MLP, 784 to 512": hidden(PIXELS, 512, dtype),
             "layer of an MLP, 512 to 128": hidden(512, 128, dtype),
+            "after a convolution, 128 x 26 x 26": stage(128, 1, 26, 1, dtype),
+            "after a convolution, 64 x 24 x 24, pooled": stage(64, 1, 24, 2, dtype),
+            "after a convolution, 16 of 64 x 10 x 10, pooled": stage(16, 4, 10, 2, dtype),
             "dropout of 1,408 x 128, added and normed": added(dtype),
             "attention of 11 words": attention(11, dtype),
             "attention of 16 words": attention(16, dtype),

@@ -502,6 +502,7 @@ enum {
     DOWN = 6,                /* rows, */
     ACROSS = 4,              /* and vectors, whose sums registers hold, beside what they are made of */
     COLUMNS = ACROSS * LANES,
+    NEAR = 96,               /* words that are summed over at a time: then what rows share stays in the nearest cache, */
     SOME = 96,               /* rows that are multiplied at once, */
     DEEP = 256               /* and that are summed over at once: what is made of them stays in the caches */
 };
@@ -537,20 +538,22 @@ static void multiply_words(
 ) {
     const long wide = round_up(columns, LANES);
     for (long j = 0; j < wide; j += COLUMNS)
-        for (long r = 0, some; r < rows; r += some) {
-            const long left = rows - r, vectors = (wide - j) / LANES;
-            some = left >= DOWN ? DOWN : left >= 2 ? 2 : 1;
+        for (long k = 0; k < inner; k += NEAR)
+            for (long r = 0, some; r < rows; r += some) {
+                const long left = rows - r, vectors = (wide - j) / LANES, here = inner - k < NEAR ? inner - k : NEAR;
+                some = left >= DOWN ? DOWN : left >= 2 ? 2 : 1;
 #define MULTIPLY(rows, vectors)                                                                                        \
     multiply_block(                                                                                                    \
-        a + r * down, down, across, b + j, wide, c + r * apart + j, apart, inner, columns - j, more, rows, vectors     \
+        a + r * down + k * across, down, across, b + k * wide + j, wide, c + r * apart + j, apart, here, columns - j,  \
+        more || k, rows, vectors                                                                                       \
     )
 #define MULTIPLY_ROWS(vectors)                                                                                         \
     (some == DOWN ? MULTIPLY(DOWN, vectors) : some == 2 ? MULTIPLY(2, vectors) : MULTIPLY(1, vectors))
-            if (vectors >= ACROSS) MULTIPLY_ROWS(ACROSS);
-            else if (vectors == 3) MULTIPLY_ROWS(3);
-            else if (vectors == 2) MULTIPLY_ROWS(2);
-            else MULTIPLY_ROWS(1);
-        }
+                if (vectors >= ACROSS) MULTIPLY_ROWS(ACROSS);
+                else if (vectors == 3) MULTIPLY_ROWS(3);
+                else if (vectors == 2) MULTIPLY_ROWS(2);
+                else MULTIPLY_ROWS(1);
+            }
 }
 
 static inline void put_row(const float *restrict x, value *restrict to, long count) {
@@ -755,17 +758,18 @@ static int product_back(
     float *restrict on_weight, long rows, long before, long after
 ) {
     const long across = round_up(before, LANES), units = (after + EACH - 1) / EACH, deep = DEEP / EACH;
-    const long room_of = deep * (across + after) + units * across + SOME * (across + units) + 2 * before;
+    const long next = after + LANES; /* else words one below the other might share a few lines of a cache */
+    const long room_of = deep * (across + next) + units * across + SOME * (across + units) + 2 * before;
     word *const stacked = (word *)lines_of(room_of);
     if (!stacked) return 1;
-    word *const above = stacked + deep * across, *const weights = above + deep * after;
+    word *const above = stacked + deep * across, *const weights = above + deep * next;
     float *const found = (float *)(weights + units * across);
     word *const room = (word *)(found + SOME * across);
     for (long m = 0, some; m < rows; m += some) {
         some = rows - m < DEEP ? rows - m : DEEP;
         stack_rows(x + m * before, some, before, stacked, across);
-        stack_rows(slopes + m * after, some, after, above, after);
-        multiply_words(above, 1, after, stacked, on_weight, before, after, (some + EACH - 1) / EACH, before, m > 0);
+        stack_rows(slopes + m * after, some, after, above, next);
+        multiply_words(above, 1, next, stacked, on_weight, before, after, (some + EACH - 1) / EACH, before, m > 0);
     }
     if (down) {
         stack_weights(weight, after, before, (value *)(room + SOME * units), weights, across);
