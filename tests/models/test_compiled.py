@@ -288,7 +288,7 @@ def test_where_a_layer_is_torchs() -> None:
         assert compiled.layer(x, plain, *parts[1:]) is None
         assert torch.equal(compiled.multiply(x, plain), plain(x))
     others = nn.BatchNorm1d(4).eval(), nn.BatchNorm1d(4, track_running_stats=False), nn.BatchNorm1d(4, affine=False)
-    for norm in (*others, nn.Identity()):
+    for norm in (*others, nn.BatchNorm1d(4).bfloat16(), nn.Identity()):
         with torch.autocast("cpu", BF16):
             assert compiled.layer(x, parts[0], norm, parts[2]) is None
     shared = nn.BatchNorm1d(4)

@@ -171,6 +171,7 @@ def test_where_what_follows_a_convolution_is_torchs(monkeypatch: pytest.MonkeyPa
     with torch.no_grad():
         assert compiled.finish(x, norm, 2, dropout) is None
     others = nn.BatchNorm2d(4, track_running_stats=False), nn.BatchNorm2d(4, affine=False), nn.BatchNorm2d(4).eval()
+    others += (nn.BatchNorm2d(4).bfloat16(),)  # native.c reads float32
     for other in (*others, nn.BatchNorm2d(4, momentum=None), nn.Identity()):
         assert compiled.finish(x, other, 2, dropout) is None
     norm.forward = lambda x: x  # type: ignore[method-assign]

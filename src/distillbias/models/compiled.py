@@ -50,7 +50,7 @@ def layer(
         return None
     if fused_rows.usable(x):
         return fused_rows.normalise(F.linear(x, linear.weight), linear.bias, norm, dropout)
-    functions = _in_bf16(x, linear)
+    functions = _in_bf16(x, linear) if norm.weight.dtype == torch.float32 else None
     if functions is None:
         return None
     chosen = (dropout.draws(len(x) * linear.out_features, x.device), dropout.first_kept, dropout.scale)
@@ -78,7 +78,7 @@ def finish(
         return None
     if fused.usable(x):
         return fused.finish(x, norm, pool, dropout)
-    functions = native(x)
+    functions = native(x) if norm.weight.dtype == torch.float32 else None
     if functions is None:
         return None
     channels = norm.num_features

@@ -15,6 +15,8 @@
 #include <immintrin.h>
 #endif
 
+#define INLINE static inline __attribute__((always_inline)) /* with what is constant where it is called */
+
 #ifdef BF16
 typedef uint16_t value;
 
@@ -111,7 +113,7 @@ static inline float sum_of(const float *x) {
 }
 
 /* A square of 32-bit numbers on its side: of the squares in it, and of those in these, two change places. */
-static inline __attribute__((always_inline)) void turn_square(float (*square)[LANES]) {
+INLINE void turn_square(float (*square)[LANES]) {
     lanes rows[LANES];
     for (int i = 0; i < LANES; i++) rows[i] = *(const lanes *)square[i];
 #define LEFT(j, s) ((j) & (s) ? LANES + (j) - (s) : (j))
@@ -507,7 +509,7 @@ enum {
     DEEP = 256               /* and that are summed over at once: what is made of them stays in the caches */
 };
 
-static inline __attribute__((always_inline)) void multiply_block(
+INLINE void multiply_block(
     const word *restrict a, long down, long across, const word *restrict b, long wide, float *restrict c, long apart,
     long inner, long columns, int more, const int rows, const int vectors
 ) {
@@ -911,8 +913,6 @@ int layer_back(
    pool, channels], has `lines` of `across` windows. `statistics`, [2, channels]: the mean, and what is scaled by. */
 
 enum { PART = 32 }; /* pixels that are in the caches while their squares are summed */
-
-#define INLINE static inline __attribute__((always_inline))
 
 /* `function` as compiled for the groups and windows that the paper's CNN has, or for any. */
 #define BY_SIZES(function, ...)                                                                                        \
