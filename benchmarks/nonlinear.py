@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distillbias.models.cnn import Stage
+from distillbias.models.cnn import Stage, convolve
 from distillbias.models.compiled import add_and_norm
 from distillbias.models.dropout import Dropout, fill, give_stream
 from distillbias.models.mlp import Layer
@@ -108,6 +108,28 @@ def stage(channels: int, group: int, side: int, pool: int, dtype: torch.dtype) -
     return lambda: trained(own.finish, own.norm), lambda: trained(theirs, theirs[1])
 
 
+def convolution(before: int, after: int, side: int) -> str:
+    """3 x 3, of 128 images in bf16 by weights in float32: times, and distances from double precision."""
+    shapes = (128, before, side, side), (after, before, 3, 3), (128, after, side - 2, side - 2)
+    x, weight, upstream = (torch.randn(shape).to(memory_format=torch.channels_last) for shape in shapes)
+    x, upstream = x.relu().bfloat16().requires_grad_(), upstream.bfloat16()
+    weight.requires_grad_()
+
+    def trained(function: Callable[[Tensor, Tensor], Tensor], *given: Tensor) -> list[Tensor]:
+        with torch.autocast("cpu", torch.bfloat16, enabled=given[0].dtype == torch.bfloat16):
+            said = function(*given)
+        return [said.detach(), *torch.autograd.grad(said, given, upstream.to(said.dtype))]
+
+    right = trained(F.conv2d, x.double(), weight.double())
+    told = []
+    for function in (convolve, F.conv2d):
+        found = trained(function, x, weight)
+        apart = [float((one.double() - other).norm() / other.norm()) for one, other in zip(found, right, strict=True)]
+        told.append(" ".join(f"{each:.2%}" for each in apart))
+    times = milliseconds(lambda: trained(convolve, x, weight), lambda: trained(F.conv2d, x, weight))
+    return f"{times[0]:.1f} {times[1]:.1f}; apart from double precision: {told[0]}, torch's {told[1]}"
+
+
 def attention(words: int, dtype: torch.dtype) -> tuple[Callable[[], object], ...]:
     """Of 128 sentences, eight heads of 16, each word looking at those before it."""
     block = Block(128, 8, 0.6, 0.0)
@@ -166,6 +188,8 @@ def main() -> None:
     drawn = milliseconds(lambda: fill(filled, stream), aside(lambda: fill(filled, stream)))
     print(f"random words of {DRAWS:,} draws: {drawn[0]:.3f} {drawn[1]:.3f}")
     draws = filled.view(torch.int16)
+    for before, after, side in ((128, 64, 26), (64, 64, 12)):
+        print(f"convolution of {before} x {side} x {side} to {after}, bfloat16: {convolution(before, after, side)}")
     for dtype in (torch.bfloat16, torch.float32):
         pairs = {
             "layer of an MLP, 784 to 512": hidden(PIXELS, 512, dtype),

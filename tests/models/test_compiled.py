@@ -209,7 +209,11 @@ def by_double(function: Callable[..., Tensor], x: Tensor, module: nn.Module, ups
         give_stream(each, torch.Generator().manual_seed(5))
     with torch.autocast("cpu", BF16):
         said = function(x, module)
-    assert said.dtype == BF16 and type(said.grad_fn).__name__ in ("_LayerBackward", "_LinearBackward")
+    assert said.dtype == BF16 and type(said.grad_fn).__name__ in (
+        "_LayerBackward",
+        "_LinearBackward",
+        "_ConvolveBackward",
+    )
     found = [said.detach(), *torch.autograd.grad(said, tensors, upstream)]
     tensors = [x.detach().double().requires_grad_(), *exact.parameters()]
     with put_aside():
@@ -254,6 +258,77 @@ def test_linear_layers(sizes: tuple[int, int, int]) -> None:
         assert (one - other).norm() <= LAST_BIT[BF16] * other.norm()
     for one, other in zip(found[2:], right[2:], strict=True):  # in the type of the weights
         assert (one - other).norm() <= 10 * LAST_BIT[FLOAT] * other.norm()
+
+
+# (images, rows, columns, before, after, bias): the CNN's; tiles that fill no block; lines longer than one; one tile
+MAPS = [
+    (3, 26, 26, 128, 64, False),
+    (5, 12, 12, 64, 64, True),
+    (2, 6, 16, 16, 32, True),
+    (1, 4, 104, 32, 16, False),
+    (1, 4, 4, 16, 16, True),
+]
+
+
+def last(x: Tensor) -> Tensor:
+    return x.to(memory_format=torch.channels_last)
+
+
+def through(x: Tensor, convolution: nn.Module) -> Tensor:
+    assert isinstance(convolution, nn.Conv2d)
+    found = compiled.convolve(x, convolution.weight, convolution.bias)
+    return convolution(x) if found is None else found
+
+
+@pytest.mark.parametrize("sizes", MAPS, ids=str)
+def test_convolutions_of_whole_numbers_are_exact(sizes: tuple[int, int, int, int, int, bool]) -> None:
+    """All sums have few enough digits, and what becomes of the weights is whole if they are multiples of four."""
+    images, rows, columns, before, after, bias = sizes
+    draws = torch.Generator().manual_seed(1)
+    whole = lambda most, *shape: torch.randint(-most, most + 1, shape, generator=draws).float()  # noqa: E731
+    convolution = last(nn.Conv2d(before, after, 3, bias=bias))
+    with torch.no_grad():
+        for parameter in convolution.parameters():
+            parameter.copy_(4 * whole(2, *parameter.shape))
+    x, upstream = last(whole(2, images, before, rows, columns)), last(whole(1, images, after, rows - 2, columns - 2))
+    found, right = by_double(through, x.to(BF16), convolution, upstream.to(BF16))
+    for k, (one, other) in enumerate(zip(found, right, strict=True)):
+        assert torch.equal(one, other if k > 1 else other.to(BF16).double())
+
+
+@pytest.mark.parametrize("positive", [False, True], ids=["of either sign", "above zero"])
+@pytest.mark.parametrize("sizes", MAPS, ids=str)
+def test_convolutions_round_little_more_than_torchs(
+    sizes: tuple[int, int, int, int, int, bool], positive: bool
+) -> None:
+    """To some three times the error of torch's in bf16; what is above zero is as what passed a ReLU."""
+    images, rows, columns, before, after, bias = sizes
+    x, upstream = last(drawn(images, before, rows, columns, seed=1)), last(drawn(images, after, rows - 2, columns - 2))
+    x, upstream = (x.clamp(min=0) if positive else x).to(BF16), upstream.to(BF16)
+    convolution = last(wide(nn.Conv2d(before, after, 3, bias=bias)))
+    found, right = by_double(through, x, convolution, upstream)
+    with torch.autocast("cpu", BF16):
+        said = convolution(x)
+    theirs = [said.detach(), *torch.autograd.grad(said, [x, *convolution.parameters()], upstream)]
+    for one, other, torchs in zip(found, right, theirs, strict=True):
+        apart, torchs_apart = ((each - other).norm() / other.norm() for each in (one, torchs.double()))
+        assert apart <= 3 * torchs_apart
+
+
+def test_where_a_convolution_is_torchs() -> None:
+    x, weight = last(torch.randn(2, 16, 6, 4)), last(torch.randn(32, 16, 3, 3)).requires_grad_()
+    with torch.autocast("cpu", BF16):
+        assert compiled.convolve(x, weight, None) is not None
+        for other in (x[:, :, 1:], x[..., 1:], x.contiguous()):
+            assert compiled.convolve(other, weight, None) is None
+        for other in (weight[:8], weight.contiguous(), last(torch.randn(32, 16, 5, 5)), weight.double()):
+            assert compiled.convolve(x, other, None) is None
+        assert compiled.convolve(last(x[:, :8]), last(weight[:, :8]), None) is None
+        with torch.no_grad():
+            assert compiled.convolve(x, weight, None) is None
+        with put_aside():
+            assert compiled.convolve(x, weight, None) is None
+    assert compiled.convolve(x, weight, None) is None
 
 
 WITHOUT = """

@@ -93,6 +93,27 @@ static inline float tangent(float x) {
 typedef float lanes __attribute__((vector_size(64), aligned(4), may_alias));
 enum { LANES = 16 };
 
+#ifdef BF16
+typedef uint16_t halves __attribute__((vector_size(32), aligned(2), may_alias));
+typedef uint32_t patterns __attribute__((vector_size(64)));
+
+static inline lanes get_lanes(const value *x) {
+    return (lanes)(__builtin_convertvector(*(const halves *)x, patterns) << 16);
+}
+
+static inline void put_lanes(lanes x, value *to) {
+#ifdef __AVX512BF16__
+    *(halves *)to = (halves)_mm512_cvtneps_pbh((__m512)x);
+#else
+    const patterns bits = (patterns)x;
+    *(halves *)to = __builtin_convertvector((bits + 0x7fff + ((bits >> 16) & 1)) >> 16, halves);
+#endif
+}
+#else
+static inline lanes get_lanes(const value *x) { return *(const lanes *)x; }
+static inline void put_lanes(lanes x, value *to) { *(lanes *)to = x; }
+#endif
+
 static inline long round_up(long count, long to) { return (count + to - 1) / to * to; }
 
 /* Room from the start of a cache line: then no lanes lie in two. */
@@ -513,7 +534,9 @@ INLINE void multiply_block(
     const word *restrict a, long down, long across, const word *restrict b, long wide, float *restrict c, long apart,
     long inner, long columns, int more, const int rows, const int vectors
 ) {
-    lanes sums[DOWN][ACROSS] = {0};
+    lanes sums[DOWN][ACROSS];
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < vectors; v++) sums[i][v] = (lanes){0}; /* all at once they would be zeroed in memory */
     for (long k = 0; k < inner; k++) {
         words from[ACROSS];
         for (int v = 0; v < vectors; v++) from[v] = *(const words *)(b + k * wide + v * LANES);
@@ -525,7 +548,8 @@ INLINE void multiply_block(
             float *const to = c + i * apart + v * LANES;
             const long left = columns - v * LANES < LANES ? columns - v * LANES : LANES;
             lanes found = {0};
-            if (more) memcpy(&found, to, left * sizeof *to);
+            if (more && left == LANES) found = *(const lanes *)to;
+            else if (more) memcpy(&found, to, left * sizeof *to);
             found += sums[i][v];
             if (left == LANES) *(lanes *)to = found;
             else memcpy(to, &found, left * sizeof *to);
@@ -906,6 +930,230 @@ int layer_back(
     const int failed = product_back(slopes, x, weight, down, on_weight, rows, before, after);
     free(slopes);
     return failed;
+}
+
+/* ---- convolutions 3 x 3 of maps, [batch, 2 rows + 2, 2 columns + 2, before] to [batch, 2 rows, 2 columns, after], a
+   tile of 2 x 2 pixels at a time: made of 4 x 4 by 16 products for each two channels, where there are 36 as written
+   (Winograd; F(2 x 2, 3 x 3) of Lavin & Gray 2016). With their B, G and A, what comes of d by w is
+   A^T [(G w G^T) (B^T d B)] A, and its gradients are the same turned around. Channels are in whole lanes, weights
+   [after, 3, 3, before]. */
+
+enum { SIDE = 4, PLACES = SIDE * SIDE, TILES = 96 }; /* tiles at once: what is made of them stays in the caches */
+
+/* Of a line of SIDE numbers, `step` apart, what each of the three and its transpose make, in place. */
+INLINE void times_b_turned(lanes *x, const long step) {
+    const lanes a = x[0], b = x[step], c = x[2 * step], d = x[3 * step];
+    x[0] = a - c, x[step] = b + c, x[2 * step] = c - b, x[3 * step] = b - d;
+}
+
+INLINE void times_b(lanes *x, const long step) {
+    const lanes a = x[0], b = x[step], c = x[2 * step], d = x[3 * step];
+    x[step] = b - c + d, x[2 * step] = b + c - a, x[3 * step] = -d;
+}
+
+INLINE void times_g(lanes *x, const long step) {
+    const lanes a = x[0], b = x[step], c = x[2 * step];
+    x[step] = (a + c + b) * 0.5f, x[2 * step] = (a + c - b) * 0.5f, x[3 * step] = c;
+}
+
+INLINE void times_g_turned(lanes *x, const long step) {
+    const lanes half = (x[step] + x[2 * step]) * 0.5f;
+    x[0] += half, x[step] = (x[step] - x[2 * step]) * 0.5f, x[2 * step] = half + x[3 * step];
+}
+
+INLINE void times_a(lanes *x, const long step) {
+    const lanes a = x[0], b = x[step];
+    x[step] = a + b, x[2 * step] = a - b, x[3 * step] = -b;
+}
+
+INLINE void times_a_turned(lanes *x, const long step) {
+    const lanes b = x[step], c = x[2 * step];
+    x[0] += b + c, x[step] = b - c - x[3 * step];
+}
+
+/* Of a square of SIDE lines the first `lines`, then the first `columns` of what has become of them. */
+#define BOTH_WAYS(times, square, lines, columns)                                                                       \
+    do {                                                                                                               \
+        for (long line = 0; line < (lines); line++) times((square) + SIDE * line, 1);                                  \
+        for (long column = 0; column < (columns); column++) times((square) + column, SIDE);                            \
+    } while (0)
+
+/* Values from one place to the next, of `count` each. The places of a tile are written one after the other, and would
+   share a few lines of a cache if they lay whole pages apart. */
+static inline long places_apart(long count) { return count + 2 * LANES; }
+
+/* The first pixel of a tile, in maps that have `border` more rows and columns than tiles fill. */
+static inline long corner(long tile, long rows, long columns, long border) {
+    const long line = tile / columns;
+    return (line / rows * (2 * rows + border) + line % rows * 2) * (2 * columns + border) + tile % columns * 2;
+}
+
+static void spread_weights(const float *restrict weight, float *restrict to, long before, long after) {
+    for (long n = 0; n < after; n++, weight += 9 * before)
+        for (long c = 0; c < before; c += LANES) {
+            lanes square[PLACES];
+            for (long i = 0; i < 3; i++)
+                for (long j = 0; j < 3; j++)
+                    square[SIDE * i + j] = *(const lanes *)(weight + (3 * i + j) * before + c);
+            BOTH_WAYS(times_g, square, 3, SIDE);
+            for (long p = 0; p < PLACES; p++) *(lanes *)(to + (p * after + n) * before + c) = square[p];
+        }
+}
+
+static void spread_tile(const value *restrict x, value *restrict to, long across, long channels, long apart) {
+    for (long c = 0; c < channels; c += LANES) {
+        lanes square[PLACES];
+        for (long i = 0; i < SIDE; i++)
+            for (long j = 0; j < SIDE; j++) square[SIDE * i + j] = get_lanes(x + (i * across + j) * channels + c);
+        BOTH_WAYS(times_b_turned, square, SIDE, SIDE);
+        for (long p = 0; p < PLACES; p++) put_lanes(square[p], to + p * apart + c);
+    }
+}
+
+/* Adds to `on_bias`: of the sums that are multiplied one is that of all pixels. */
+static void spread_slopes(
+    const value *restrict slopes, value *restrict to, float *restrict on_bias, long across, long channels, long apart
+) {
+    for (long c = 0; c < channels; c += LANES) {
+        lanes square[PLACES];
+        for (long i = 0; i < 2; i++)
+            for (long j = 0; j < 2; j++) square[SIDE * i + j] = get_lanes(slopes + (i * across + j) * channels + c);
+        BOTH_WAYS(times_a, square, 2, SIDE);
+        for (long p = 0; p < PLACES; p++) put_lanes(square[p], to + p * apart + c);
+        *(lanes *)(on_bias + c) += square[SIDE + 1];
+    }
+}
+
+/* y = x by weight, + bias, if there is one. Not 0 where there is no memory, as below. */
+int convolve(
+    const value *restrict x, const float *restrict weight, const float *restrict bias, value *restrict y, long batch,
+    long rows, long columns, long before, long after
+) {
+    const long seen_apart = places_apart(TILES * before), made_apart = places_apart(TILES * after);
+    const long inner = before / EACH, tiles = batch * rows * columns, across = 2 * columns;
+    float *const made = lines_of(PLACES * (made_apart + 2 * before * after + seen_apart));
+    if (!made) return 1;
+    float *const spread = made + PLACES * made_apart;
+    word *const turned = (word *)(spread + PLACES * before * after);
+    value *const seen = (value *)(turned + PLACES * before * after);
+    spread_weights(weight, spread, before, after);
+    for (long p = 0; p < PLACES; p++)
+        turn_weights(spread + p * before * after, after, before, turned + p * inner * after, after);
+    for (long first = 0, some; first < tiles; first += some) {
+        some = tiles - first < TILES ? tiles - first : TILES;
+        for (long i = 0; i < some; i++)
+            spread_tile(
+                x + corner(first + i, rows, columns, 2) * before, seen + i * before, across + 2, before, seen_apart
+            );
+        for (long p = 0; p < PLACES; p++)
+            multiply_words(
+                (const word *)(seen + p * seen_apart), inner, 1, turned + p * inner * after, made + p * made_apart,
+                after, some, inner, after, 0
+            );
+        for (long i = 0; i < some; i++) {
+            value *restrict to = y + corner(first + i, rows, columns, 0) * after;
+            for (long c = 0; c < after; c += LANES) {
+                lanes square[PLACES];
+                for (long p = 0; p < PLACES; p++)
+                    square[p] = *(const lanes *)(made + p * made_apart + i * after + c);
+                BOTH_WAYS(times_a_turned, square, SIDE, 2);
+                const lanes more = bias ? *(const lanes *)(bias + c) : (lanes){0};
+                for (long line = 0; line < 2; line++)
+                    for (long j = 0; j < 2; j++)
+                        put_lanes(square[SIDE * line + j] + more, to + (line * across + j) * after + c);
+            }
+        }
+    }
+    free(made);
+    return 0;
+}
+
+/* Of a line of tiles what reaches 4 rows of pixels: two, `upper`, that the line above has reached, if there is one, and
+   two that it has not. */
+static void add_tiles(
+    const float *restrict found, float *restrict upper, float *restrict lower, int reached, long columns, long channels,
+    long apart
+) {
+    const long across = (2 * columns + 2) * channels;
+    if (!reached) memset(upper, 0, 2 * across * sizeof *upper);
+    memset(lower, 0, 2 * across * sizeof *lower);
+    for (long tile = 0; tile < columns; tile++, found += channels, upper += 2 * channels, lower += 2 * channels)
+        for (long c = 0; c < channels; c += LANES) {
+            lanes square[PLACES];
+            for (long p = 0; p < PLACES; p++) square[p] = *(const lanes *)(found + p * apart + c);
+            BOTH_WAYS(times_b, square, SIDE, SIDE);
+            for (long i = 0; i < 2; i++)
+                for (long j = 0; j < SIDE; j++) {
+                    *(lanes *)(upper + i * across + j * channels + c) += square[SIDE * i + j];
+                    *(lanes *)(lower + i * across + j * channels + c) += square[SIDE * (i + 2) + j];
+                }
+        }
+}
+
+int convolve_back(
+    const value *restrict upstream, const value *restrict x, const float *restrict weight, value *restrict down,
+    float *restrict on_weight, float *restrict on_bias, long batch, long rows, long columns, long before, long after
+) {
+    const long at_once = columns < TILES ? TILES / columns : 1, most = at_once * columns, across = 2 * columns + 2;
+    const long seen_apart = places_apart(most * before), given_apart = places_apart(most * after);
+    const long units = after / EACH, next = after + LANES; /* as in product_back */
+    const long deep = (most + EACH - 1) / EACH, of_weights = PLACES * before * after;
+    float *const sums = lines_of(
+        2 * of_weights + PLACES * (2 * seen_apart + given_apart) + deep * (before + next) + (SIDE * across + 1) * before
+    );
+    if (!sums) return 1;
+    float *const found = sums + of_weights, *const strip = found + PLACES * seen_apart;
+    word *const weights = (word *)(strip + SIDE * across * before);
+    word *const stacked = weights + of_weights / EACH, *const above = stacked + deep * before;
+    value *const room = (value *)(above + deep * next);
+    value *const seen = room + EACH * before, *const given = seen + PLACES * seen_apart;
+    spread_weights(weight, sums, before, after);
+    for (long p = 0; p < PLACES; p++)
+        stack_weights(sums + p * before * after, after, before, room, weights + p * units * before, before);
+    memset(on_bias, 0, after * sizeof *on_bias);
+    for (long line = 0, lines; line < batch * rows; line += lines) {
+        lines = batch * rows - line < at_once ? batch * rows - line : at_once;
+        const long first = line * columns, some = lines * columns;
+        for (long i = 0; i < some; i++) {
+            const value *const from = x + corner(first + i, rows, columns, 2) * before;
+            const value *const slopes = upstream + corner(first + i, rows, columns, 0) * after;
+            spread_tile(from, seen + i * before, across, before, seen_apart);
+            spread_slopes(slopes, given + i * after, on_bias, across - 2, after, given_apart);
+        }
+        for (long p = 0; p < PLACES; p++) {
+            const value *const slopes = given + p * given_apart;
+            stack_rows(seen + p * seen_apart, some, before, stacked, before);
+            stack_rows(slopes, some, after, above, next);
+            multiply_words(
+                above, 1, next, stacked, sums + p * before * after, before, after, (some + EACH - 1) / EACH, before,
+                line > 0
+            );
+            multiply_words(
+                (const word *)slopes, units, 1, weights + p * units * before, found + p * seen_apart, before, some,
+                units, before, 0
+            );
+        }
+        for (long i = 0; i < lines; i++) {
+            const long row = (line + i) % rows, half = 2 * across * before;
+            value *const to = down + ((line + i) / rows * (rows + 1) + row) * half;
+            float *const upper = strip + row % 2 * half, *const lower = strip + (row + 1) % 2 * half;
+            add_tiles(found + i * columns * before, upper, lower, row > 0, columns, before, seen_apart);
+            put_row(upper, to, half);
+            if (row + 1 == rows) put_row(lower, to + half, half);
+        }
+    }
+    for (long n = 0; n < after; n++)
+        for (long c = 0; c < before; c += LANES) {
+            lanes square[PLACES];
+            for (long p = 0; p < PLACES; p++)
+                square[p] = *(const lanes *)(sums + (p * after + n) * before + c);
+            BOTH_WAYS(times_g_turned, square, SIDE, 3);
+            for (long i = 0; i < 3; i++)
+                for (long j = 0; j < 3; j++)
+                    *(lanes *)(on_weight + ((n * 3 + i) * 3 + j) * before + c) = square[SIDE * i + j];
+        }
+    free(sums);
+    return 0;
 }
 
 /* ---- maps, [batch, rows, columns, channels, group]: of each group of channels the largest, batch norm, the largest of
