@@ -4,7 +4,7 @@ import contextlib
 import copy
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -280,6 +280,15 @@ def through(x: Tensor, convolution: nn.Module) -> Tensor:
     return convolution(x) if found is None else found
 
 
+@pytest.fixture(params=[1, 2], ids=["one thread", "two threads"])
+def threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("sizes", MAPS, ids=str)
 def test_convolutions_of_whole_numbers_are_exact(sizes: tuple[int, int, int, int, int, bool]) -> None:
     """All sums have few enough digits, and what becomes of the weights is whole if they are multiples of four."""

@@ -21,7 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from distillbias.models import fused, fused_rows, fused_words
 from distillbias.models.dropout import Dropout
-from distillbias.models.native import Native, native
+from distillbias.models.native import Native, at_once, native
 
 LANES = 16  # of native.c
 LONGEST = 16  # words that attention is native for: a register full. Of more, bf16 products are as fast or faster
@@ -273,15 +273,17 @@ class _Finish(torch.autograd.Function):
 
 
 class _Convolve(torch.autograd.Function):
-    """Makes the sums of pixels again for backward: they are four times as many numbers as the pixels."""
+    """Makes the sums of pixels again for backward: they are four times as many numbers as the pixels. Each thread has
+    images of its own, and of its own gradients by weights, which are added."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, functions: Native) -> Tensor:
         batch, before, rows, columns = x.shape
         after = len(weight)
         y = x.new_empty(batch, rows - 2, columns - 2, after).permute(0, 3, 1, 2)
-        sizes = batch, rows // 2 - 1, columns // 2 - 1, before, after
-        functions("convolve", x, weight, bias, y, *sizes)
+        sizes = rows // 2 - 1, columns // 2 - 1, before, after
+        parts = _parts(x, y)
+        at_once(functions, [("convolve", part, weight, bias, to, len(part), *sizes) for part, to in parts])
         ctx.save_for_backward(x, weight)
         ctx.functions, ctx.sizes, ctx.biased = functions, sizes, bias is not None
         return y
@@ -290,10 +292,26 @@ class _Convolve(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        upstream = upstream.contiguous(memory_format=torch.channels_last)
-        down, on_weight, on_bias = torch.empty_like(x), torch.empty_like(weight), weight.new_empty(len(weight))
-        ctx.functions("convolve_back", upstream, x, weight, down, on_weight, on_bias, *ctx.sizes)
+        down = torch.empty_like(x)
+        parts = _parts(upstream.contiguous(memory_format=torch.channels_last), x, down)
+        gradients = [(torch.empty_like(weight), weight.new_empty(len(weight))) for _ in parts]
+        at_once(
+            ctx.functions,
+            [
+                ("convolve_back", given, part, weight, to, *both, len(part), *ctx.sizes)
+                for (given, part, to), both in zip(parts, gradients, strict=True)
+            ],
+        )
+        on_weight, on_bias = gradients[0]
+        for more_weight, more_bias in gradients[1:]:
+            on_weight += more_weight
+            on_bias += more_bias
         return down, on_weight, on_bias if ctx.biased else None, None
+
+
+def _parts(*maps: Tensor) -> list[tuple[Tensor, ...]]:
+    """Of each the images that one thread computes, for each thread."""
+    return list(zip(*(each.tensor_split(min(torch.get_num_threads(), len(each))) for each in maps), strict=True))
 
 
 class _Linear(torch.autograd.Function):

@@ -11,7 +11,8 @@ import os
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -58,6 +59,19 @@ def put_aside() -> Iterator[None]:
         yield
     finally:
         _aside = before
+
+
+def at_once(functions: Native, calls: Sequence[tuple[Any, ...]]) -> None:
+    """All `calls`, each on a thread of its own: no native function holds the interpreter's lock."""
+    if len(calls) == 1:
+        functions(*calls[0])
+    else:
+        list(_threads().map(lambda call: functions(*call), calls))  # a list, so that errors come through
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(MOST, "native")
 
 
 @cache
