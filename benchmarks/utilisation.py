@@ -6,10 +6,11 @@
 Workloads are those of the comparison with peers (docs/benchmarks.md), trained by this project in bf16, two trials at
 once, for four times as many steps after six times as many others: at the first batch of a length oneDNN makes code for
 its products, which of 35 steps is a part that it is of no training. Arithmetic is counted operator by operator:
-products and convolutions, forward and backward, padding included; of a language model also the product that rebuilds
-its teacher's logits. All else a step does (dropout, norms, softmax, optimiser) counts for nothing but its time. The
-limit is the best of several sizes of one operation, two processes at once, as the trials are: a matrix product in bf16,
-and for the CNN also a 3x3 convolution, forward and backward.
+products and convolutions, forward and backward, padding included, convolutions as they are written, of which our CNN
+computes four ninths; of a language model also the product that rebuilds its teacher's logits. All else a step does
+(dropout, norms, softmax, optimiser) counts for nothing but its time. The limit is the best of several sizes of one
+operation, two processes at once, as the trials are: a matrix product in bf16, and for the CNN also a 3x3 convolution,
+forward and backward.
 """
 
 import argparse
