@@ -1,6 +1,6 @@
 """What a CNN learns in float32, in bf16 by torch's operators, and in bf16 as it is compiled (`models/native.c`).
 
-    python -m benchmarks.precision --data DIR                 some ten minutes on two quiet cores
+    python -m benchmarks.precision --data DIR                 some six minutes on two quiet cores
     python -m benchmarks.precision --data DIR --trials 2
 
 The `laptop` CNN of the vision case on MNIST, an epoch long, on all but 5,000 images; accuracy on these, never on a test
