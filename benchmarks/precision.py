@@ -23,7 +23,7 @@ from distillbias.evaluation.metrics import accuracy
 from distillbias.evaluation.predict import predict
 from distillbias.models.native import put_aside
 from distillbias.studies.execute import fit, load_splits
-from distillbias.studies.lessons import Lesson, build, place
+from distillbias.studies.lessons import Lesson, build
 from distillbias.studies.provenance import provenance
 from distillbias.studies.vision import alone, laptop
 from distillbias.training.objectives import from_labels
@@ -40,7 +40,7 @@ def learned(way: str, trial: int, epochs: int, data: Path) -> float:
     setting = replace(laptop(), task=replace(laptop().task, holdout=HELD_OUT))
     run = alone(setting, "CNN", trial)
     run = replace(run, recipe=replace(run.recipe, epochs=epochs, precision=precision))
-    splits, model = load_splits(run.task, data), place(build(run), "cpu")
+    splits, model = load_splits(run.task, data), build(run)
     with put_aside() if by_torch else nullcontext():
         fit(run, model, Lesson(from_labels()), splits.train, lambda said: None)
     return accuracy(predict(model, splits.validation)[0], splits.validation.labels)
