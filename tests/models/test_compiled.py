@@ -1,4 +1,4 @@
-"""What is compiled for one thread of a CPU, beside torch's operators in double precision; and what comes without it."""
+"""What is compiled for a CPU, beside torch's operators in double precision; and what comes without it."""
 
 import contextlib
 import copy
@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from distillbias.models import compiled, native
 from distillbias.models.dropout import Dropout, LockedDropout, _draws_as_torch, fill, give_stream
-from distillbias.models.mlp import Layer
+from distillbias.models.mlp import MLP, Layer
 from distillbias.models.native import put_aside
+from distillbias.tasks.task import Spec
 from distillbias.training.distillation import kl_from_teacher
 
 BF16, FLOAT = torch.bfloat16, torch.float32
@@ -209,11 +210,7 @@ def by_double(function: Callable[..., Tensor], x: Tensor, module: nn.Module, ups
         give_stream(each, torch.Generator().manual_seed(5))
     with torch.autocast("cpu", BF16):
         said = function(x, module)
-    assert said.dtype == BF16 and type(said.grad_fn).__name__ in (
-        "_LayerBackward",
-        "_LinearBackward",
-        "_ConvolveBackward",
-    )
+    assert said.dtype == BF16 and type(said.grad_fn).__name__ in ("_LayersBackward", "_ConvolveBackward")
     found = [said.detach(), *torch.autograd.grad(said, tensors, upstream)]
     tensors = [x.detach().double().requires_grad_(), *exact.parameters()]
     with put_aside():
@@ -243,17 +240,89 @@ def test_layers_of_an_mlp(sizes: tuple[int, int, int], rate: float) -> None:
     rows, before, after = sizes
     layer = wide(Layer(before, after, rate))
     upstream = drawn(rows, after, seed=2).to(BF16)
-    found, right = by_double(lambda x, layer: layer(x), drawn(rows, before, seed=1).to(BF16), layer, upstream)
+    found, right = by_double(by_itself, drawn(rows, before, seed=1).to(BF16), layer, upstream)
     for one, other in zip(found, right, strict=True):
         # of two examples a norm leaves almost nothing of what goes through it
         assert (one - other).norm() <= 2 * LAST_BIT[BF16] * other.norm() + 1e-4
+
+
+def by_itself(x: Tensor, layer: nn.Module) -> Tensor:
+    assert isinstance(layer, Layer)
+    made = compiled.layers(x, [layer.parts])
+    return layer(x) if made is None else made[0]
+
+
+def multiply(x: Tensor, linear: nn.Module) -> Tensor:
+    assert isinstance(linear, nn.Linear)
+    made = compiled.layers(x, [], linear)
+    return linear(x) if made is None else made[0]
+
+
+def test_an_mlp_is_its_layers_one_by_one() -> None:
+    """To the bit, its gradients, too, whichever of what it makes they come from; and who asks for none gets none."""
+    mlp = wide(MLP(Spec((6, 6), 10), (80, 48, 16), 0.25))
+    images, upstreams = drawn(20, 6, 6).float(), [drawn(20, width, seed=width).to(BF16) for width in (80, 48, 16, 10)]
+
+    def layer_by_layer(x: Tensor) -> list[Tensor]:
+        give_stream(mlp, torch.Generator().manual_seed(3))
+        x = x.flatten(1)
+        made = [x := by_itself(x, layer) for layer in mlp.hidden]
+        return [*made, multiply(x, mlp.answer)]
+
+    def at_once(x: Tensor) -> list[Tensor]:
+        give_stream(mlp, torch.Generator().manual_seed(3))
+        output = mlp(x)
+        assert type(output.logits.grad_fn).__name__ == "_LayersBackward"
+        assert output.hidden["penultimate"] is output.hidden["hidden2"]
+        return [*(output.hidden[f"hidden{depth}"] for depth in range(3)), output.logits]
+
+    with torch.autocast("cpu", BF16):
+        for some_of_them in ([3], [0, 3], [1], [0, 1, 2, 3]):
+            results = []
+            for way in (layer_by_layer, at_once):
+                x = images.clone().requires_grad_()
+                all_made = way(x)
+                made = [all_made[place] for place in some_of_them]
+                asked = torch.autograd.grad(
+                    made, [x, *mlp.parameters()], [upstreams[place] for place in some_of_them], allow_unused=True
+                )
+                results.append([*made, *asked])
+            for one, other in zip(*results, strict=True):
+                assert (one is None) == (other is None) and (one is None or torch.equal(one, other))
+
+
+def test_sums_do_not_depend_on_the_number_of_threads() -> None:
+    """To the bit: so a run trains the same on one thread and on two."""
+    layer, answer = wide(Layer(90, 200, 0.3)), wide(nn.Linear(200, 70))
+    convolution, norm = last(wide(nn.Conv2d(16, 32, 3))), nn.BatchNorm2d(32)
+    images = last(drawn(5, 16, 8, 6).to(BF16))
+
+    def everything() -> list[Tensor]:
+        layer[3].stream = torch.Generator().manual_seed(3)
+        x, maps = drawn(40, 90).to(BF16).requires_grad_(), images.clone().requires_grad_()
+        with torch.autocast("cpu", BF16):
+            made = compiled.layers(x, [layer.parts], answer)
+            convolved = compiled.convolve(maps, convolution.weight, convolution.bias)
+            finished = compiled.finish(convolved, norm, 2, dropout(0.25))
+        total = sum(each.float().square().sum() for each in (*made, convolved, finished))
+        parameters = [each for module in (layer, answer, convolution, norm) for each in module.parameters()]
+        return [*made, convolved, finished, *torch.autograd.grad(total, [x, maps, *parameters])]
+
+    alone = everything()
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        together = everything()
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(one, other) for one, other in zip(alone, together, strict=True))
 
 
 @pytest.mark.parametrize("sizes", [(1, 4, 1), *SIZES], ids=str)
 def test_linear_layers(sizes: tuple[int, int, int]) -> None:
     rows, before, after = sizes
     given_, upstream = drawn(rows, before, seed=1).to(BF16), drawn(rows, after, seed=2).to(BF16)
-    found, right = by_double(compiled.multiply, given_, wide(nn.Linear(before, after)), upstream)
+    found, right = by_double(multiply, given_, wide(nn.Linear(before, after)), upstream)
     for one, other in zip(found, right, strict=True):
         assert (one - other).norm() <= LAST_BIT[BF16] * other.norm()
     for one, other in zip(found[2:], right[2:], strict=True):  # in the type of the weights
@@ -346,7 +415,7 @@ from torch import nn
 from distillbias.models import compiled, native
 x, linear = torch.randn(50, 33).bfloat16(), nn.Linear(33, 18)
 with torch.autocast("cpu", torch.bfloat16):
-    found = compiled.multiply(x, linear)
+    (found,) = compiled.layers(x, [], linear)
 right = x.double() @ linear.weight.bfloat16().double().T + linear.bias.double()
 print(native.native(x) is not None, float((found.double() - right).norm() / right.norm()) < 2**-8)
 """
@@ -358,27 +427,28 @@ def test_processors_without_products_in_bf16(tmp_path: Path, monkeypatch: pytest
 
 def test_where_a_layer_is_torchs() -> None:
     """In evaluation, without gradients, in float32, of one example, and with statistics that processes share."""
-    parts, x = (nn.Linear(8, 4), nn.BatchNorm1d(4), Dropout(0.0)), torch.randn(6, 8)
+    parts, x = compiled.Layer(nn.Linear(8, 4), nn.BatchNorm1d(4), Dropout(0.0)), torch.randn(6, 8)
+    answer = nn.Linear(4, 3)
     with torch.autocast("cpu", BF16):
-        assert compiled.layer(x, *parts) is not None
-        assert compiled.layer(x[:1], *parts) is None
+        assert compiled.layers(x, [parts], answer) is not None
+        assert compiled.layers(x[:1], [parts], answer) is None
+        assert compiled.layers(x[:1], [], parts.linear) is not None
         with torch.no_grad():
-            assert compiled.layer(x, *parts) is None
+            assert compiled.layers(x, [parts], answer) is None
         with put_aside():
-            assert compiled.layer(x, *parts) is None
-    assert compiled.layer(x, *parts) is None
+            assert compiled.layers(x, [parts], answer) is None
+    assert compiled.layers(x, [parts], answer) is None
     plain = nn.Linear(8, 4, bias=False)
     with torch.autocast("cpu", BF16):
-        assert compiled.layer(x, plain, *parts[1:]) is None
-        assert torch.equal(compiled.multiply(x, plain), plain(x))
+        assert compiled.layers(x, [parts._replace(linear=plain)]) is None
+        for other in (nn.Linear(4, 3, bias=False), nn.Linear(4, 3).eval(), nn.Linear(4, 3).double()):
+            assert compiled.layers(x, [parts], other) is None
     others = nn.BatchNorm1d(4).eval(), nn.BatchNorm1d(4, track_running_stats=False), nn.BatchNorm1d(4, affine=False)
-    for norm in (*others, nn.BatchNorm1d(4).bfloat16(), nn.Identity()):
-        with torch.autocast("cpu", BF16):
-            assert compiled.layer(x, parts[0], norm, parts[2]) is None
     shared = nn.BatchNorm1d(4)
     shared.forward = lambda x: x  # type: ignore[method-assign]
-    with torch.autocast("cpu", BF16):
-        assert compiled.layer(x, parts[0], shared, parts[2]) is None
+    for norm in (*others, nn.BatchNorm1d(4).bfloat16(), nn.Identity(), shared):
+        with torch.autocast("cpu", BF16):
+            assert compiled.layers(x, [parts._replace(norm=norm)], answer) is None
 
 
 @pytest.mark.parametrize("temperature", [1.0, 5.0])
@@ -429,7 +499,7 @@ def test_not_a_number_stays_one() -> None:
     narrow = nan.to(BF16)
     layer = Layer(16, 4, 0.0)
     with torch.autocast("cpu", BF16):
-        assert layer(narrow).isnan().all() and compiled.multiply(narrow, layer[0]).isnan().all()
+        assert by_itself(narrow, layer).isnan().all() and multiply(narrow, layer[0]).isnan().all()
     assert kl_from_teacher(nan.requires_grad_(), torch.zeros(2, 16)).isnan().all()
     native.native(narrow)("gelu", narrow, narrow, None, 32)
     assert narrow.isnan().all()

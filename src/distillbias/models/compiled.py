@@ -10,8 +10,9 @@ operators 1.84, by torch's alone 2.05. What follows a convolution passes over ma
 128 x 26 x 26 of 128 images take 15.8 ms, 38.0 and 169. To convolve them to 64 channels takes 101 ms, by torch's 160.
 """
 
+from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -21,8 +22,9 @@ from torch.autograd.function import once_differentiable
 
 from distillbias.models import fused, fused_rows, fused_words
 from distillbias.models.dropout import Dropout
-from distillbias.models.native import Native, at_once, native
+from distillbias.models.native import Native, native
 
+Norm = TypeVar("Norm", nn.BatchNorm1d, nn.BatchNorm2d)
 LANES = 16  # of native.c
 LONGEST = 16  # words that attention is native for: a register full. Of more, bf16 products are as fast or faster
 
@@ -41,22 +43,48 @@ def add_and_norm(
     return _AddAndNorm.apply(x.contiguous(), added.contiguous(), norm.weight, norm.bias, functions, norm.eps, chosen)
 
 
-def layer(
-    x: Float[Tensor, "batch before"], linear: nn.Linear, norm: nn.Module, dropout: Dropout
-) -> Float[Tensor, "batch after"] | None:
-    """`dropout(norm(relu(linear(x))))` in training; running statistics of `norm` follow. None where torch's operators
-    are the way: they are in evaluation, and where processes share the statistics (training/parallel.py)."""
-    if not (_in_training(norm) and isinstance(norm, nn.BatchNorm1d) and len(x) > 1):
+class Layer(NamedTuple):
+    """`dropout(norm(relu(linear(x))))`."""
+
+    linear: nn.Linear
+    norm: nn.Module
+    dropout: Dropout
+
+
+def layers(
+    x: Float[Tensor, "batch before"], stack: Sequence[Layer], answer: nn.Linear | None = None
+) -> list[Float[Tensor, "batch _"]] | None:
+    """What each layer of the stack makes of what is below it, in training, and `answer` of the last. Running statistics
+    of the norms follow. None where torch's operators are the way: they are in evaluation, and where processes share the
+    statistics (training/parallel.py)."""
+    linears = [each.linear for each in stack] + ([] if answer is None else [answer])
+    if not (
+        torch.is_grad_enabled()
+        and (len(x) > 1 or not stack)
+        and all(_learns(each.norm, nn.BatchNorm1d) and each.norm.weight.dtype == torch.float32 for each in stack)
+        and all(each.bias is not None and each.training and each.weight.dtype == torch.float32 for each in linears)
+    ):
         return None
-    if fused_rows.usable(x):
-        return fused_rows.normalise(F.linear(x, linear.weight), linear.bias, norm, dropout)
-    usual = linear.bias is not None and norm.weight.dtype == torch.float32
-    functions = _in_bf16(x, linear.weight) if usual else None
+    functions = _in_bf16(x)
     if functions is None:
         return None
-    chosen = (dropout.draws(len(x) * linear.out_features, x.device), dropout.first_kept, dropout.scale)
-    x = x.to(torch.bfloat16).contiguous()
-    return _Layer.apply(x, linear.weight, linear.bias, norm.weight, norm.bias, functions, norm, chosen)
+    parameters, norms, chosen = [], [], []
+    for linear, norm, dropout in stack:
+        parameters += [linear.weight, linear.bias, norm.weight, norm.bias]
+        norms.append((norm.eps, norm.momentum, norm.running_mean, norm.running_var, norm.num_batches_tracked))
+        draws = dropout.draws(len(x) * linear.out_features, x.device)
+        chosen.append((draws, dropout.first_kept, dropout.scale))
+    if answer is not None:
+        parameters += [answer.weight, answer.bias]
+    return [*_Layers.apply(x.to(torch.bfloat16).contiguous(), functions, norms, chosen, *parameters)]
+
+
+def normalise(x: Float[Tensor, "batch before"], layer: Layer) -> Float[Tensor, "batch after"] | None:
+    """The same of one layer, on a GPU."""
+    if torch.is_grad_enabled() and len(x) > 1 and _learns(layer.norm, nn.BatchNorm1d) and fused_rows.usable(x):
+        product = F.linear(x, layer.linear.weight)
+        return fused_rows.normalise(product, layer.linear.bias, layer.norm, layer.dropout)
+    return None
 
 
 def finish(
@@ -70,8 +98,8 @@ def finish(
     """
     batch, before, rows, columns = x.shape
     if not (
-        _in_training(norm)
-        and isinstance(norm, nn.BatchNorm2d)
+        torch.is_grad_enabled()
+        and _learns(norm, nn.BatchNorm2d)
         and rows % pool == columns % pool == 0
         and batch * rows * columns > 1
         and x.is_contiguous(memory_format=torch.channels_last)
@@ -89,24 +117,14 @@ def finish(
     return _Finish.apply(x, norm.weight, norm.bias, functions, norm, (shape, before // channels, pool), chosen)
 
 
-def _in_training(norm: nn.Module) -> bool:
-    """Whether it is batch norm as torch has it, with weights, and about to learn its statistics from a batch."""
+def _learns(norm: nn.Module, kind: type[Norm]) -> TypeGuard[Norm]:
+    """Whether it is a batch norm as torch has it, with weights, and about to learn its statistics from a batch."""
     return (
-        type(norm) in (nn.BatchNorm1d, nn.BatchNorm2d)
+        type(norm) is kind
         and norm.training
-        and torch.is_grad_enabled()
         and "forward" not in vars(norm)  # it shares its statistics with other processes (training/parallel.py)
         and bool(norm.affine and norm.track_running_stats and norm.momentum is not None)
     )
-
-
-def multiply(x: Float[Tensor, "batch before"], linear: nn.Linear) -> Float[Tensor, "batch after"]:
-    """`linear(x)`."""
-    usual = linear.bias is not None and linear.training and torch.is_grad_enabled()
-    functions = _in_bf16(x, linear.weight) if usual else None
-    if functions is None:
-        return linear(x)
-    return _Linear.apply(x.to(torch.bfloat16).contiguous(), linear.weight, linear.bias, functions)
 
 
 def convolve(
@@ -130,15 +148,15 @@ def convolve(
         and weight.is_contiguous(memory_format=torch.channels_last)
     ):
         return None
-    functions = _in_bf16(x, weight)
+    functions = _in_bf16(x) if weight.dtype == torch.float32 else None
     return None if functions is None else _Convolve.apply(x.to(torch.bfloat16), weight, bias, functions)
 
 
-def _in_bf16(x: Tensor, weight: Tensor) -> Native | None:
-    """What makes products in bf16 of weights in float32. For those in float32 torch's are as fast."""
+def _in_bf16(x: Tensor) -> Native | None:
+    """What makes products in bf16. For those in float32 torch's are as fast."""
     if not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") != torch.bfloat16:
         return None
-    return native(x, torch.bfloat16) if weight.dtype == torch.float32 else None
+    return native(x, torch.bfloat16)
 
 
 def divergence(
@@ -200,41 +218,73 @@ class _AddAndNorm(torch.autograd.Function):
         return down, on_added, on_weight, on_bias, None, None, None
 
 
-class _Layer(torch.autograd.Function):
-    """Keeps what its ReLU let through; the product itself is part of it, so that no weight and no weight's gradient is
-    written in another type."""
+class _Layers(torch.autograd.Function):
+    """Of each layer what its ReLU let through is kept; the product itself is part of it, so that no weight and no
+    weight's gradient is written in another type. All layers are one function, because calling each would take as long
+    as what it computes."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        gain: Tensor,
-        shift: Tensor,
-        functions: Native,
-        norm: nn.BatchNorm1d,
-        chosen: Any,
-    ) -> Tensor:
-        sizes = rows, before, after = len(x), *weight.shape[::-1]
-        y = x.new_empty(rows, after)
-        reached, statistics = weight.new_empty(rows, after), weight.new_empty(2, after)
-        running = (norm.running_mean, norm.running_var, norm.num_batches_tracked)
-        numbers = (norm.eps, norm.momentum)
-        functions("layer", x, weight, bias, gain, shift, *numbers, *running, *chosen, y, reached, statistics, *sizes)
-        ctx.save_for_backward(x, weight, gain, reached, statistics)
-        ctx.functions, ctx.chosen, ctx.sizes = functions, chosen, sizes
-        return y
+        ctx: Any, x: Tensor, functions: Native, norms: list[Any], chosen: list[Any], *parameters: Tensor
+    ) -> tuple[Tensor, ...]:
+        """`parameters`: of each layer weight, bias, gain and shift; then weight and bias of the answer, if any."""
+        made: list[Tensor] = []
+        kept = [x]
+        rows = len(x)
+        for place, (numbers, choice) in enumerate(zip(norms, chosen, strict=True)):
+            weight, bias, gain, shift = parameters[4 * place : 4 * place + 4]
+            after, before = weight.shape
+            y = x.new_empty(rows, after)
+            reached, statistics = weight.new_empty(rows, after), weight.new_empty(2, after)
+            given = (x, weight, bias, gain, shift, *numbers, *choice)
+            functions("layer", *given, y, reached, statistics, rows, before, after)
+            kept += [weight, gain, reached, statistics, y]
+            made.append(x := y)
+        if len(parameters) > 4 * len(norms):
+            weight, bias = parameters[-2:]
+            after, before = weight.shape
+            y = x.new_empty(rows, after)
+            functions("linear", x, weight, bias, y, rows, before, after)
+            kept.append(weight)
+            made.append(y)
+        ctx.save_for_backward(*kept)
+        ctx.functions, ctx.chosen = functions, chosen
+        ctx.set_materialize_grads(False)
+        return (*made,)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, gain, reached, statistics = ctx.saved_tensors
-        down = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        on_weight, slopes = torch.empty_like(weight), weight.new_empty(3, len(weight))
-        given = (upstream.contiguous(), x, weight, gain, *ctx.chosen, reached, statistics)
-        ctx.functions("layer_back", *given, down, on_weight, slopes, *ctx.sizes)
-        return down, on_weight, *slopes.unbind(), None, None, None
+    def backward(ctx: Any, *upstreams: Tensor | None) -> tuple[Tensor | None, ...]:
+        kept, depth = ctx.saved_tensors, len(ctx.chosen)
+        found: list[Tensor | None] = []  # by the parameters, the last ones first
+        down: Tensor | None = None
+        if len(upstreams) > depth:
+            weight, x, upstream = kept[-1], kept[-2], upstreams[-1]
+            if upstream is None:
+                found = [None, None]
+            else:
+                down = torch.empty_like(x) if depth or ctx.needs_input_grad[0] else None
+                on_weight, on_bias = torch.empty_like(weight), weight.new_empty(len(weight))
+                sizes = len(x), *weight.shape[::-1]
+                ctx.functions("linear_back", upstream.contiguous(), x, weight, down, on_weight, on_bias, *sizes)
+                found = [on_bias, on_weight]
+        for place in reversed(range(depth)):
+            x, weight, gain, reached, statistics = kept[5 * place : 5 * place + 5]
+            upstream = _both(upstreams[place], down)
+            if upstream is None:
+                found += 4 * [None]
+                continue
+            down = torch.empty_like(x) if place or ctx.needs_input_grad[0] else None
+            on_weight, slopes = torch.empty_like(weight), weight.new_empty(3, len(weight))
+            given = (upstream.contiguous(), x, weight, gain, *ctx.chosen[place], reached, statistics)
+            ctx.functions("layer_back", *given, down, on_weight, slopes, len(x), *weight.shape[::-1])
+            on_bias, on_gain, on_shift = slopes.unbind()
+            found += [on_shift, on_gain, on_bias, on_weight]
+        return down, None, None, None, *reversed(found)
+
+
+def _both(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    return other if one is None else one if other is None else one + other
 
 
 class _Finish(torch.autograd.Function):
@@ -273,17 +323,15 @@ class _Finish(torch.autograd.Function):
 
 
 class _Convolve(torch.autograd.Function):
-    """Makes the sums of pixels again for backward: they are four times as many numbers as the pixels. Each thread has
-    images of its own, and of its own gradients by weights, which are added."""
+    """Makes the sums of pixels again for backward: they are four times as many numbers as the pixels."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, functions: Native) -> Tensor:
         batch, before, rows, columns = x.shape
         after = len(weight)
         y = x.new_empty(batch, rows - 2, columns - 2, after).permute(0, 3, 1, 2)
-        sizes = rows // 2 - 1, columns // 2 - 1, before, after
-        parts = _parts(x, y)
-        at_once(functions, [("convolve", part, weight, bias, to, len(part), *sizes) for part, to in parts])
+        sizes = batch, rows // 2 - 1, columns // 2 - 1, before, after
+        functions("convolve", x, weight, bias, y, *sizes)
         ctx.save_for_backward(x, weight)
         ctx.functions, ctx.sizes, ctx.biased = functions, sizes, bias is not None
         return y
@@ -292,46 +340,10 @@ class _Convolve(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        down = torch.empty_like(x)
-        parts = _parts(upstream.contiguous(memory_format=torch.channels_last), x, down)
-        gradients = [(torch.empty_like(weight), weight.new_empty(len(weight))) for _ in parts]
-        at_once(
-            ctx.functions,
-            [
-                ("convolve_back", given, part, weight, to, *both, len(part), *ctx.sizes)
-                for (given, part, to), both in zip(parts, gradients, strict=True)
-            ],
-        )
-        on_weight, on_bias = gradients[0]
-        for more_weight, more_bias in gradients[1:]:
-            on_weight += more_weight
-            on_bias += more_bias
+        upstream = upstream.contiguous(memory_format=torch.channels_last)
+        down, on_weight, on_bias = torch.empty_like(x), torch.empty_like(weight), weight.new_empty(len(weight))
+        ctx.functions("convolve_back", upstream, x, weight, down, on_weight, on_bias, *ctx.sizes)
         return down, on_weight, on_bias if ctx.biased else None, None
-
-
-def _parts(*maps: Tensor) -> list[tuple[Tensor, ...]]:
-    """Of each the images that one thread computes, for each thread."""
-    return list(zip(*(each.tensor_split(min(torch.get_num_threads(), len(each))) for each in maps), strict=True))
-
-
-class _Linear(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, functions: Native) -> Tensor:
-        sizes = rows, before, after = len(x), *weight.shape[::-1]
-        y = x.new_empty(rows, after)
-        functions("linear", x, weight, bias, y, *sizes)
-        ctx.save_for_backward(x, weight)
-        ctx.functions, ctx.sizes = functions, sizes
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        down = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        on_weight, on_bias = torch.empty_like(weight), weight.new_empty(len(weight))
-        ctx.functions("linear_back", upstream.contiguous(), x, weight, down, on_weight, on_bias, *ctx.sizes)
-        return down, on_weight, on_bias, None
 
 
 class _Diverge(torch.autograd.Function):

@@ -36,10 +36,14 @@ class Layer(nn.Sequential):
     def __init__(self, before: int, after: int, dropout: float):
         super().__init__(nn.Linear(before, after), nn.ReLU(), batch_norm(nn.BatchNorm1d, after), Dropout(dropout))
 
-    def forward(self, x: Float[Tensor, "batch before"]) -> Float[Tensor, "batch after"]:
+    @property
+    def parts(self) -> compiled.Layer:
         linear, _, norm, dropout = self
         assert isinstance(linear, nn.Linear) and isinstance(dropout, Dropout)
-        found = compiled.layer(x, linear, norm, dropout)
+        return compiled.Layer(linear, norm, dropout)
+
+    def forward(self, x: Float[Tensor, "batch before"]) -> Float[Tensor, "batch after"]:
+        found = compiled.normalise(x, self.parts)
         return super().forward(x) if found is None else found
 
 
@@ -58,8 +62,10 @@ class MLP(nn.Module):
 
     def forward(self, images: Float[Tensor, "batch row col"]) -> Output:
         x = images.flatten(1)  # [batch, row * col]
-        hidden = {}
-        for depth, layer in enumerate(self.hidden):
-            x = layer(x)
-            hidden[f"hidden{depth}"] = x
-        return Output(compiled.multiply(x, self.answer), {**hidden, "penultimate": x})
+        made = compiled.layers(x, [layer.parts for layer in self.hidden if isinstance(layer, Layer)], self.answer)
+        if made is None:
+            made = [x := layer(x) for layer in self.hidden]
+            made.append(self.answer(x))
+        *hidden, logits = made
+        names = {f"hidden{depth}": each for depth, each in enumerate(hidden)}
+        return Output(logits, {**names, "penultimate": hidden[-1] if hidden else x})

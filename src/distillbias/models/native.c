@@ -1,10 +1,11 @@
-/* What a training step does between its matrix products, on one thread of a CPU: each function passes over its values
-   once or twice, where torch's operators pass over them once each. Small products are here, too: what torch reads,
+/* What a training step does between its matrix products, on a CPU: each function passes over its values once or twice,
+   where torch's operators pass over them once each. Small products are here, too: what torch reads,
    converts and writes around them costs as much as they do. native.py compiles this file for the machine it is on, once
    for each type of value (-DBF16, else float32), and says what the functions are called with.
 
    Values are read from and rounded to their type, all else is float32. Arrays are dense and in C order unless a stride
-   is given; matrices of values have a row for each example or word. Sums are in an order that is the same each time.
+   is given; matrices of values have a row for each example or word. Sums are in an order that is the same each time,
+   on however many threads (of OpenMP, which torch's operators have theirs from).
    `draws` are of a Dropout: 16 bits each, kept from `first` on, what is kept is scaled. Without draws all is kept. */
 
 #include <math.h>
@@ -14,6 +15,8 @@
 #ifdef __AVX512BF16__
 #include <immintrin.h>
 #endif
+
+enum { PARTS = 2 }; /* that threads share batches of maps in */
 
 #define INLINE static inline __attribute__((always_inline)) /* with what is constant where it is called */
 
@@ -526,8 +529,7 @@ enum {
     ACROSS = 4,              /* and vectors, whose sums registers hold, beside what they are made of */
     COLUMNS = ACROSS * LANES,
     NEAR = 96,               /* words that are summed over at a time: then what rows share stays in the nearest cache, */
-    SOME = 96,               /* rows that are multiplied at once, */
-    DEEP = 256               /* and that are summed over at once: what is made of them stays in the caches */
+    SOME = 96                /* rows that are multiplied at once */
 };
 
 INLINE void multiply_block(
@@ -592,10 +594,13 @@ static inline void get_row(const value *restrict x, float *restrict to, long cou
     for (long j = 0; j < count; j++) to[j] = get(x[j]);
 }
 
-/* Rows of `count` values as rows of `wide` words, each of values that lie one below the other; the rest is zero. */
-static void stack_rows(const value *restrict x, long rows, long count, word *restrict to, long wide) {
-    for (long r = 0; r < rows; r += EACH, x += EACH * count, to += wide) {
-        const value *restrict below = r + EACH <= rows ? x + (EACH - 1) * count : NULL;
+/* Rows of `count` values, `apart` apart, as rows of `wide` words, each of values that lie one below the other; the rest
+   is zero. */
+static void stack_rows(
+    const value *restrict x, long rows, long count, long apart, word *restrict to, long wide
+) {
+    for (long r = 0; r < rows; r += EACH, x += EACH * apart, to += wide) {
+        const value *restrict below = r + EACH <= rows ? x + (EACH - 1) * apart : NULL;
         if (below)
 #pragma omp simd
             for (long j = 0; j < count; j++) to[j] = join(x[j], below[j]);
@@ -607,12 +612,12 @@ static void stack_rows(const value *restrict x, long rows, long count, word *res
 
 /* The same of weights; `room` is for EACH rows of them. */
 static void stack_weights(
-    const float *restrict weight, long rows, long count, value *restrict room, word *restrict to, long wide
+    const float *restrict weight, long rows, long count, long apart, value *restrict room, word *restrict to, long wide
 ) {
     for (long r = 0, some; r < rows; r += some, to += wide) {
         some = rows - r < EACH ? rows - r : EACH;
-        put_row(weight + r * count, room, some * count);
-        stack_rows(room, some, count, to, wide);
+        for (long i = 0; i < some; i++) put_row(weight + (r + i) * apart, room + i * count, count);
+        stack_rows(room, some, count, count, to, wide);
     }
 }
 
@@ -735,7 +740,7 @@ int lstm_back(
     if (!on_cells) return 1;
     float *const zeros = on_cells + batch * width, *const above = zeros + width, *const found = above + width;
     word *const stacked = (word *)(found + SOME * across);
-    stack_weights(carried, wide, many, (value *)(stacked + inner * across), stacked, across);
+    stack_weights(carried, wide, many, many, (value *)(stacked + inner * across), stacked, across);
     for (long t = time; t-- > 0;)
         for (long b = 0, some; b < batch; b += some) {
             some = batch - b < SOME ? batch - b : SOME;
@@ -761,53 +766,60 @@ int lstm_back(
 /* ---- linear layers, [rows, before] to [rows, after]. Weights and their gradients are read and written as they are
    kept, in float32, which spares each step a copy of both. */
 
-/* y = x weight^T. Not 0 where there is no memory, as below. */
+/* Columns of y = x weight^T, `some` from `first` on; `a` are the words of x. Not 0 where there is no memory, as below. */
 static int product(
-    const value *restrict x, const float *restrict weight, float *restrict y, long rows, long before, long after
+    const word *restrict a, const float *restrict weight, float *restrict y, long first, long some, long rows,
+    long before, long after
 ) {
     const long inner = (before + EACH - 1) / EACH;
-    word *const turned = (word *)lines_of(inner * (COLUMNS + rows));
+    word *const turned = (word *)lines_of(inner * COLUMNS);
     if (!turned) return 1;
-    const word *const a = as_words(x, rows, before, turned + inner * COLUMNS);
-    for (long n = 0, some; n < after; n += some) {
-        some = after - n < COLUMNS ? after - n : COLUMNS;
-        turn_weights(weight + n * before, some, before, turned, round_up(some, LANES));
-        multiply_words(a, inner, 1, turned, y + n, after, rows, inner, some, 0);
-    }
+    turn_weights(weight + first * before, some, before, turned, round_up(some, LANES));
+    multiply_words(a, inner, 1, turned, y + first, after, rows, inner, some, 0);
     free(turned);
     return 0;
 }
 
-/* From gradients by y, `slopes`, those by weight and, if wanted, by x. */
+/* From gradients by y, `slopes`, those by columns of the weight and, if wanted, of x, `some` from `first` on. `a` are
+   the words of slopes, `above` those of its columns, `next` apart. */
 static int product_back(
-    const value *restrict slopes, const value *restrict x, const float *restrict weight, value *restrict down,
-    float *restrict on_weight, long rows, long before, long after
+    const word *restrict a, const word *restrict above, long next, const value *restrict x,
+    const float *restrict weight, value *restrict down, float *restrict on_weight, long first, long some, long rows,
+    long before, long after
 ) {
-    const long across = round_up(before, LANES), units = (after + EACH - 1) / EACH, deep = DEEP / EACH;
-    const long next = after + LANES; /* else words one below the other might share a few lines of a cache */
-    const long room_of = deep * (across + next) + units * across + SOME * (across + units) + 2 * before;
-    word *const stacked = (word *)lines_of(room_of);
+    const long units = (after + EACH - 1) / EACH, deep = (rows + EACH - 1) / EACH, wide = round_up(some, LANES);
+    word *const stacked = (word *)lines_of((units > deep ? units : deep) * wide + rows * wide + EACH * some);
     if (!stacked) return 1;
-    word *const above = stacked + deep * across, *const weights = above + deep * next;
-    float *const found = (float *)(weights + units * across);
-    word *const room = (word *)(found + SOME * across);
-    for (long m = 0, some; m < rows; m += some) {
-        some = rows - m < DEEP ? rows - m : DEEP;
-        stack_rows(x + m * before, some, before, stacked, across);
-        stack_rows(slopes + m * after, some, after, above, next);
-        multiply_words(above, 1, next, stacked, on_weight, before, after, (some + EACH - 1) / EACH, before, m > 0);
-    }
+    float *const found = (float *)(stacked + (units > deep ? units : deep) * wide);
+    stack_rows(x + first, rows, some, before, stacked, wide);
+    multiply_words(above, 1, next, stacked, on_weight + first, before, after, deep, some, 0);
     if (down) {
-        stack_weights(weight, after, before, (value *)(room + SOME * units), weights, across);
-        for (long m = 0, some; m < rows; m += some) {
-            some = rows - m < SOME ? rows - m : SOME;
-            const word *const a = as_words(slopes + m * after, some, after, room);
-            multiply_words(a, units, 1, weights, found, across, some, units, before, 0);
-            for (long i = 0; i < some; i++) put_row(found + i * across, down + (m + i) * before, before);
-        }
+        stack_weights(weight + first, after, some, before, (value *)(found + rows * wide), stacked, wide);
+        multiply_words(a, units, 1, stacked, found, wide, rows, units, some, 0);
+        for (long m = 0; m < rows; m++) put_row(found + m * wide, down + m * before + first, some);
     }
     free(stacked);
     return 0;
+}
+
+static int products_back(
+    const value *restrict slopes, const value *restrict x, const float *restrict weight, value *restrict down,
+    float *restrict on_weight, long rows, long before, long after
+) {
+    const long next = after + LANES; /* else words one below the other might share a few lines of a cache */
+    word *const above = (word *)lines_of(((rows + EACH - 1) / EACH) * next + rows * ((after + EACH - 1) / EACH));
+    if (!above) return 1;
+    const word *const a = as_words(slopes, rows, after, above + ((rows + EACH - 1) / EACH) * next);
+    int failed = 0;
+    stack_rows(slopes, rows, after, after, above, next);
+#pragma omp parallel for schedule(dynamic) reduction(| : failed) if (before > COLUMNS)
+    for (long k = 0; k < before; k += COLUMNS)
+        failed |= product_back(
+            a, above, next, x, weight, down, on_weight, k, before - k < COLUMNS ? before - k : COLUMNS, rows, before,
+            after
+        );
+    free(above);
+    return failed;
 }
 
 /* x weight^T + bias */
@@ -815,9 +827,14 @@ int linear(
     const value *restrict x, const float *restrict weight, const float *restrict bias, value *restrict y, long rows,
     long before, long after
 ) {
-    float *const found = lines_of(rows * after);
-    const int failed = !found || product(x, weight, found, rows, before, after);
-    for (long m = 0; m < rows && !failed; m++)
+    float *const found = lines_of(rows * (after + (before + EACH - 1) / EACH));
+    if (!found) return 1;
+    const word *const a = as_words(x, rows, before, (word *)(found + rows * after));
+    int failed = 0;
+#pragma omp parallel for schedule(dynamic) reduction(| : failed) if (after > COLUMNS)
+    for (long n = 0; n < after; n += COLUMNS)
+        failed |= product(a, weight, found, n, after - n < COLUMNS ? after - n : COLUMNS, rows, before, after);
+    for (long m = 0; m < rows; m++)
 #pragma omp simd
         for (long n = 0; n < after; n++) y[m * after + n] = put(found[m * after + n] + bias[n]);
     free(found);
@@ -832,20 +849,55 @@ int linear_back(
     for (long m = 0; m < rows; m++)
 #pragma omp simd
         for (long n = 0; n < after; n++) on_bias[n] += get(upstream[m * after + n]);
-    return product_back(upstream, x, weight, down, on_weight, rows, before, after);
+    return products_back(upstream, x, weight, down, on_weight, rows, before, after);
 }
 
 /* Of a batch norm, from means over `rows` and squares about them, which become what is scaled by. */
 static void keep_statistics(
     const float *restrict means, float *restrict squares, float eps, float momentum, float *restrict running_mean,
-    float *restrict running_var, int64_t *restrict batches, long rows, long channels
+    float *restrict running_var, long rows, long channels
 ) {
     for (long n = 0; n < channels; n++) {
         running_mean[n] += momentum * (means[n] - running_mean[n]);
         running_var[n] += momentum * (squares[n] / (rows - 1) - running_var[n]);
         squares[n] = 1.0f / sqrtf(squares[n] / rows + eps);
     }
-    ++*batches;
+}
+
+/* ReLU, batch norm and dropout of `some` columns of x weight^T, `after` apart. What is theirs begins at each pointer. */
+static void normalise(
+    const float *restrict bias, const float *restrict gain, const float *restrict shift, float eps, float momentum,
+    float *restrict running_mean, float *restrict running_var, const int16_t *restrict draws, long first, float scale,
+    value *restrict y, float *restrict reached, float *restrict means, float *restrict scales, long some, long rows,
+    long after
+) {
+    memset(means, 0, some * sizeof *means);
+    memset(scales, 0, some * sizeof *scales);
+    for (long m = 0; m < rows; m++) {
+        float *restrict row = reached + m * after;
+#pragma omp simd
+        for (long n = 0; n < some; n++) {
+            const float z = row[n] + bias[n];
+            row[n] = z < 0.0f ? 0.0f : z; /* as written, NaN passes */
+            means[n] += row[n];
+        }
+    }
+    for (long n = 0; n < some; n++) means[n] /= rows;
+    for (long m = 0; m < rows; m++) {
+        const float *restrict row = reached + m * after;
+#pragma omp simd
+        for (long n = 0; n < some; n++) scales[n] += (row[n] - means[n]) * (row[n] - means[n]);
+    }
+    keep_statistics(means, scales, eps, momentum, running_mean, running_var, rows, some);
+    for (long m = 0; m < rows; m++) {
+        const float *restrict row = reached + m * after;
+        const int16_t *restrict drawn = draws + m * after;
+#pragma omp simd
+        for (long n = 0; n < some; n++) {
+            const float normed = (row[n] - means[n]) * scales[n] * gain[n] + shift[n];
+            y[m * after + n] = put(normed * kept(drawn, n, first, scale));
+        }
+    }
 }
 
 /* The same, then ReLU, batch norm and dropout, in training. `reached`, [rows, after], is what the ReLU lets through;
@@ -856,57 +908,41 @@ int layer(
     int64_t *restrict batches, const int16_t *restrict draws, long first, float scale, value *restrict y,
     float *restrict reached, float *restrict statistics, long rows, long before, long after
 ) {
-    float *restrict means = statistics, *restrict scales = statistics + after;
-    if (product(x, weight, reached, rows, before, after)) return 1;
+    word *const room = before % EACH ? (word *)lines_of(rows * (before + 1) / EACH) : NULL;
+    if (before % EACH && !room) return 1;
+    const word *const a = as_words(x, rows, before, room);
     if (!draws) draws = (const int16_t *)reached, first = INT16_MIN, scale = 1.0f; /* from there on any is kept */
-    memset(statistics, 0, 2 * after * sizeof *statistics);
-    for (long m = 0; m < rows; m++) {
-        float *restrict row = reached + m * after;
-#pragma omp simd
-        for (long n = 0; n < after; n++) {
-            const float z = row[n] + bias[n];
-            row[n] = z < 0.0f ? 0.0f : z; /* as written, NaN passes */
-            means[n] += row[n];
-        }
+    int failed = 0;
+#pragma omp parallel for schedule(dynamic) reduction(| : failed) if (after > COLUMNS)
+    for (long n = 0; n < after; n += COLUMNS) {
+        const long some = after - n < COLUMNS ? after - n : COLUMNS;
+        failed |= product(a, weight, reached, n, some, rows, before, after);
+        normalise(
+            bias + n, gain + n, shift + n, eps, momentum, running_mean + n, running_var + n, draws + n, first, scale,
+            y + n, reached + n, statistics + n, statistics + after + n, some, rows, after
+        );
     }
-    for (long n = 0; n < after; n++) means[n] /= rows;
-    for (long m = 0; m < rows; m++) {
-        const float *restrict row = reached + m * after;
-#pragma omp simd
-        for (long n = 0; n < after; n++) scales[n] += (row[n] - means[n]) * (row[n] - means[n]);
-    }
-    keep_statistics(means, scales, eps, momentum, running_mean, running_var, batches, rows, after);
-    for (long m = 0; m < rows; m++) {
-        const float *restrict row = reached + m * after;
-        const int16_t *restrict drawn = draws + m * after;
-#pragma omp simd
-        for (long n = 0; n < after; n++) {
-            const float normed = (row[n] - means[n]) * scales[n] * gain[n] + shift[n];
-            y[m * after + n] = put(normed * kept(drawn, n, first, scale));
-        }
-    }
-    return 0;
+    ++*batches;
+    free(room);
+    return failed;
 }
 
-/* `gradients`, [3, after], are by bias, gain and shift. */
-int layer_back(
-    const value *restrict upstream, const value *restrict x, const float *restrict weight, const float *restrict gain,
-    const int16_t *restrict draws, long first, float scale, const float *restrict reached,
-    const float *restrict statistics, value *restrict down, float *restrict on_weight, float *restrict gradients,
-    long rows, long before, long after
+/* The gradients of that, of the same columns, by what the ReLU was given, `slopes`, by bias, gain and shift. */
+static void normalise_back(
+    const value *restrict upstream, const float *restrict gain, const int16_t *restrict draws, long first, float scale,
+    const float *restrict reached, const float *restrict means, const float *restrict scales, value *restrict slopes,
+    float *restrict on_bias, float *restrict on_gain, float *restrict on_shift, long some, long rows, long after
 ) {
-    const float *restrict means = statistics, *restrict scales = statistics + after, part = 1.0f / rows;
-    float *restrict on_bias = gradients, *restrict on_gain = gradients + after, *restrict on_shift = on_gain + after;
-    value *const slopes = (value *)lines_of(rows * after);
-    if (!slopes) return 1;
-    if (!draws) draws = (const int16_t *)upstream, first = INT16_MIN, scale = 1.0f;
-    memset(gradients, 0, 3 * after * sizeof *gradients);
+    const float part = 1.0f / rows;
+    memset(on_bias, 0, some * sizeof *on_bias);
+    memset(on_gain, 0, some * sizeof *on_gain);
+    memset(on_shift, 0, some * sizeof *on_shift);
     for (long m = 0; m < rows; m++) {
         const float *restrict row = reached + m * after;
         const value *restrict given = upstream + m * after;
         const int16_t *restrict drawn = draws + m * after;
 #pragma omp simd
-        for (long n = 0; n < after; n++) {
+        for (long n = 0; n < some; n++) {
             const float handed = get(given[n]) * kept(drawn, n, first, scale);
             on_shift[n] += handed;
             on_gain[n] += handed * ((row[n] - means[n]) * scales[n]);
@@ -918,7 +954,7 @@ int layer_back(
         const int16_t *restrict drawn = draws + m * after;
         value *restrict to = slopes + m * after;
 #pragma omp simd
-        for (long n = 0; n < after; n++) {
+        for (long n = 0; n < some; n++) {
             const float handed = get(given[n]) * kept(drawn, n, first, scale);
             const float normed = (row[n] - means[n]) * scales[n];
             float slope = scales[n] * gain[n] * (handed - (on_shift[n] + normed * on_gain[n]) * part);
@@ -927,7 +963,26 @@ int layer_back(
             to[n] = put(slope);
         }
     }
-    const int failed = product_back(slopes, x, weight, down, on_weight, rows, before, after);
+}
+
+/* `gradients`, [3, after], are by bias, gain and shift. */
+int layer_back(
+    const value *restrict upstream, const value *restrict x, const float *restrict weight, const float *restrict gain,
+    const int16_t *restrict draws, long first, float scale, const float *restrict reached,
+    const float *restrict statistics, value *restrict down, float *restrict on_weight, float *restrict gradients,
+    long rows, long before, long after
+) {
+    float *const on_bias = gradients, *const on_gain = gradients + after, *const on_shift = on_gain + after;
+    value *const slopes = (value *)lines_of(rows * after);
+    if (!slopes) return 1;
+    if (!draws) draws = (const int16_t *)upstream, first = INT16_MIN, scale = 1.0f;
+    #pragma omp parallel for schedule(dynamic) if (after > COLUMNS)
+    for (long n = 0; n < after; n += COLUMNS)
+        normalise_back(
+            upstream + n, gain + n, draws + n, first, scale, reached + n, statistics + n, statistics + after + n,
+            slopes + n, on_bias + n, on_gain + n, on_shift + n, after - n < COLUMNS ? after - n : COLUMNS, rows, after
+        );
+    const int failed = products_back(slopes, x, weight, down, on_weight, rows, before, after);
     free(slopes);
     return failed;
 }
@@ -1025,7 +1080,7 @@ static void spread_slopes(
 }
 
 /* y = x by weight, + bias, if there is one. Not 0 where there is no memory, as below. */
-int convolve(
+static int convolve_maps(
     const value *restrict x, const float *restrict weight, const float *restrict bias, value *restrict y, long batch,
     long rows, long columns, long before, long after
 ) {
@@ -1068,6 +1123,20 @@ int convolve(
     return 0;
 }
 
+int convolve(
+    const value *x, const float *weight, const float *bias, value *y, long batch, long rows, long columns, long before,
+    long after
+) {
+    const long of_x = (2 * rows + 2) * (2 * columns + 2) * before, of_y = 4 * rows * columns * after;
+    int failed = 0;
+#pragma omp parallel for reduction(| : failed)
+    for (long part = 0; part < PARTS; part++) {
+        const long from = batch * part / PARTS, to = batch * (part + 1) / PARTS;
+        failed |= convolve_maps(x + from * of_x, weight, bias, y + from * of_y, to - from, rows, columns, before, after);
+    }
+    return failed;
+}
+
 /* Of a line of tiles what reaches 4 rows of pixels: two, `upper`, that the line above has reached, if there is one, and
    two that it has not. */
 static void add_tiles(
@@ -1090,7 +1159,7 @@ static void add_tiles(
         }
 }
 
-int convolve_back(
+static int convolve_maps_back(
     const value *restrict upstream, const value *restrict x, const float *restrict weight, value *restrict down,
     float *restrict on_weight, float *restrict on_bias, long batch, long rows, long columns, long before, long after
 ) {
@@ -1109,7 +1178,7 @@ int convolve_back(
     value *const seen = room + EACH * before, *const given = seen + PLACES * seen_apart;
     spread_weights(weight, sums, before, after);
     for (long p = 0; p < PLACES; p++)
-        stack_weights(sums + p * before * after, after, before, room, weights + p * units * before, before);
+        stack_weights(sums + p * before * after, after, before, before, room, weights + p * units * before, before);
     memset(on_bias, 0, after * sizeof *on_bias);
     for (long line = 0, lines; line < batch * rows; line += lines) {
         lines = batch * rows - line < at_once ? batch * rows - line : at_once;
@@ -1122,8 +1191,8 @@ int convolve_back(
         }
         for (long p = 0; p < PLACES; p++) {
             const value *const slopes = given + p * given_apart;
-            stack_rows(seen + p * seen_apart, some, before, stacked, before);
-            stack_rows(slopes, some, after, above, next);
+            stack_rows(seen + p * seen_apart, some, before, before, stacked, before);
+            stack_rows(slopes, some, after, after, above, next);
             multiply_words(
                 above, 1, next, stacked, sums + p * before * after, before, after, (some + EACH - 1) / EACH, before,
                 line > 0
@@ -1156,11 +1225,37 @@ int convolve_back(
     return 0;
 }
 
+int convolve_back(
+    const value *upstream, const value *x, const float *weight, value *down, float *on_weight, float *on_bias,
+    long batch, long rows, long columns, long before, long after
+) {
+    const long of_x = (2 * rows + 2) * (2 * columns + 2) * before, of_y = 4 * rows * columns * after;
+    const long weights = 9 * before * after, each = weights + after;
+    const long parts = batch < PARTS ? batch : PARTS;
+    float *const found = lines_of(parts * each);
+    if (!found) return 1;
+    int failed = 0;
+#pragma omp parallel for reduction(| : failed)
+    for (long part = 0; part < parts; part++) {
+        const long from = batch * part / parts, to = batch * (part + 1) / parts;
+        failed |= convolve_maps_back(
+            upstream + from * of_y, x + from * of_x, weight, down + from * of_x, found + part * each,
+            found + part * each + weights, to - from, rows, columns, before, after
+        );
+    }
+    for (long part = 1; part < parts; part++)
+        for (long i = 0; i < each; i++) found[i] += found[part * each + i];
+    memcpy(on_weight, found, weights * sizeof *found);
+    memcpy(on_bias, found + weights, after * sizeof *found);
+    free(found);
+    return failed;
+}
+
 /* ---- maps, [batch, rows, columns, channels, group]: of each group of channels the largest, batch norm, the largest of
    each window of pool x pool pixels, ReLU and dropout, in training. What comes of it, [batch, rows / pool, columns /
    pool, channels], has `lines` of `across` windows. `statistics`, [2, channels]: the mean, and what is scaled by. */
 
-enum { PART = 32 }; /* pixels that are in the caches while their squares are summed */
+enum { SOME_PIXELS = 32 }; /* are in the caches while their squares are summed */
 
 /* `function` as compiled for the groups and windows that the paper's CNN has, or for any. */
 #define BY_SIZES(function, ...)                                                                                        \
@@ -1178,19 +1273,34 @@ INLINE float largest(const value *x, const long group) {
     return most;
 }
 
-/* Means, and sums of squares about them, from those of parts (Chan, Golub & LeVeque 1979). `room`: PART + 2 rows. */
-INLINE void sum_maps(
-    const value *restrict x, float *restrict room, float *restrict means, float *restrict squares, long pixels,
-    long channels, const long group
+/* Makes `means` and `squares` of `done` pixels, sums about the means, those of `some` more, too (Chan, Golub & LeVeque
+   1979). */
+static void join_maps(
+    float *restrict means, float *restrict squares, long done, const float *restrict mean,
+    const float *restrict square, long some, long channels
 ) {
-    float *restrict mean = room + PART * channels, *restrict square = mean + channels;
-    memset(means, 0, channels * sizeof *means);
-    memset(squares, 0, channels * sizeof *squares);
+    const float share = (float)some / (done + some), weight = share * done;
+#pragma omp simd
+    for (long c = 0; c < channels; c++) {
+        const float apart = mean[c] - means[c];
+        means[c] += share * apart;
+        squares[c] += square[c] + weight * apart * apart;
+    }
+}
+
+/* Both of `lines` of windows, `sums`; after these SOME_PIXELS + 2 rows of room. */
+INLINE void sum_maps(
+    const value *restrict x, float *restrict sums, long lines, long across, long channels, const long group,
+    const long pool
+) {
+    float *restrict mean = sums + 2 * channels, *restrict square = mean + channels, *restrict rows = square + channels;
+    const long pixels = lines * pool * across * pool;
+    memset(sums, 0, 2 * channels * sizeof *sums);
     for (long done = 0, some; done < pixels; done += some) {
-        some = pixels - done < PART ? pixels - done : PART;
+        some = pixels - done < SOME_PIXELS ? pixels - done : SOME_PIXELS;
         memset(mean, 0, 2 * channels * sizeof *mean);
         for (long i = 0; i < some; i++, x += channels * group) {
-            float *restrict row = room + i * channels;
+            float *restrict row = rows + i * channels;
 #pragma omp simd
             for (long c = 0; c < channels; c++) {
                 row[c] = largest(x + c * group, group);
@@ -1200,17 +1310,11 @@ INLINE void sum_maps(
 #pragma omp simd
         for (long c = 0; c < channels; c++) mean[c] /= some;
         for (long i = 0; i < some; i++) {
-            const float *restrict row = room + i * channels;
+            const float *restrict row = rows + i * channels;
 #pragma omp simd
             for (long c = 0; c < channels; c++) square[c] += (row[c] - mean[c]) * (row[c] - mean[c]);
         }
-        const float share = (float)some / (done + some), weight = share * done;
-#pragma omp simd
-        for (long c = 0; c < channels; c++) {
-            const float apart = mean[c] - means[c];
-            means[c] += share * apart;
-            squares[c] += square[c] + weight * apart * apart;
-        }
+        join_maps(sums, sums + channels, done, mean, square, some, channels);
     }
 }
 
@@ -1239,20 +1343,13 @@ INLINE Found look(
     return found;
 }
 
-INLINE int finish_maps(
-    const value *restrict x, const float *restrict gain, const float *restrict shift, float eps, float momentum,
-    float *restrict running_mean, float *restrict running_var, int64_t *restrict batches,
-    const int16_t *restrict draws, long first, float scale, value *restrict y, float *restrict statistics, long lines,
-    long across, long channels, const long group, const long pool
+INLINE void finish_maps(
+    const value *restrict x, const float *restrict gain, const float *restrict shift, const int16_t *restrict draws,
+    long first, float scale, value *restrict y, const float *restrict statistics, long lines, long across,
+    long channels, const long group, const long pool
 ) {
-    const long columns = across * pool, pixels = lines * pool * columns;
-    float *restrict means = statistics, *restrict scales = statistics + channels;
-    float *const room = lines_of((PART + 2) * channels);
-    if (!room) return 1;
-    sum_maps(x, room, means, scales, pixels, channels, group);
-    free(room);
-    keep_statistics(means, scales, eps, momentum, running_mean, running_var, batches, pixels, channels);
-    if (!draws) draws = (const int16_t *)x, first = INT16_MIN, scale = 1.0f; /* from there on any is kept */
+    const float *restrict means = statistics, *restrict scales = statistics + channels;
+    const long columns = across * pool;
     for (long line = 0; line < lines; line++)
         for (long column = 0; column < across; column++, y += channels, draws += channels) {
             const value *const from = x + (line * columns + column) * pool * channels * group;
@@ -1264,7 +1361,6 @@ INLINE int finish_maps(
                 y[c] = put((found.best < 0.0f ? 0.0f : found.best) * kept(draws, c, first, scale));
             }
         }
-    return 0;
 }
 
 int finish(
@@ -1272,10 +1368,35 @@ int finish(
     float *running_var, int64_t *batches, const int16_t *draws, long first, float scale, value *y, float *statistics,
     long lines, long across, long channels, long group, long pool
 ) {
-    return BY_SIZES(
-        finish_maps, x, gain, shift, eps, momentum, running_mean, running_var, batches, draws, first, scale, y,
-        statistics, lines, across, channels
-    );
+    const long of_x = pool * across * pool * channels * group, of_y = across * channels;
+    const long of_part = (SOME_PIXELS + 4) * channels;
+    float *const means = statistics, *const squares = statistics + channels;
+    float *const sums = lines_of(PARTS * of_part);
+    if (!sums) return 1;
+#pragma omp parallel for
+    for (long part = 0; part < PARTS; part++) {
+        const long from = lines * part / PARTS, some = lines * (part + 1) / PARTS - from;
+        BY_SIZES(sum_maps, x + from * of_x, sums + part * of_part, some, across, channels);
+    }
+    memset(statistics, 0, 2 * channels * sizeof *statistics);
+    for (long part = 0, done = 0, some; part < PARTS; part++, done += some) {
+        const float *const found = sums + part * of_part;
+        some = (lines * (part + 1) / PARTS - lines * part / PARTS) * pool * across * pool;
+        if (some) join_maps(means, squares, done, found, found + channels, some, channels);
+    }
+    free(sums);
+    keep_statistics(means, squares, eps, momentum, running_mean, running_var, lines * pool * across * pool, channels);
+    ++*batches;
+    if (!draws) draws = (const int16_t *)x, first = INT16_MIN, scale = 1.0f; /* from there on any is kept */
+#pragma omp parallel for
+    for (long part = 0; part < PARTS; part++) {
+        const long from = lines * part / PARTS, some = lines * (part + 1) / PARTS - from;
+        BY_SIZES(
+            finish_maps, x + from * of_x, gain, shift, draws + from * of_y, first, scale, y + from * of_y, statistics,
+            some, across, channels
+        );
+    }
+    return 0;
 }
 
 /* To the first that is the largest of its group; the others get nothing. */
@@ -1290,53 +1411,55 @@ static void give_largest(
     }
 }
 
-INLINE int finish_maps_back(
+/* Gradients by gain and shift of some lines, `sums`; after these two rows of room. */
+INLINE void sum_maps_back(
     const value *restrict upstream, const value *restrict x, const value *restrict y, const float *restrict gain,
-    const float *restrict shift, float scale, const float *restrict statistics, value *restrict below,
-    float *restrict gradients, long lines, long across, long channels, const long group, const long pool
+    const float *restrict shift, float scale, const float *restrict statistics, float *restrict sums, long lines,
+    long across, long channels, const long group, const long pool
 ) {
     const float *restrict means = statistics, *restrict scales = statistics + channels;
     const long columns = across * pool;
-    const float part = 1.0f / (lines * pool * columns);
-    float *restrict on_gain = gradients, *restrict on_shift = gradients + channels;
-    float *const room = lines_of((2 + pool * pool) * channels);
-    if (!room) return 1;
-    float *restrict gains = room, *restrict shifts = room + channels, *restrict window = shifts + channels;
-    memset(gradients, 0, 2 * channels * sizeof *gradients);
+    float *restrict gains = sums + 2 * channels, *restrict shifts = gains + channels;
+    memset(sums, 0, 2 * channels * sizeof *sums);
     for (long line = 0; line < lines; line++) {
-        memset(room, 0, 2 * channels * sizeof *room); /* sums of sums lose fewer digits */
-        for (long column = 0; column < across; column++) {
+        memset(gains, 0, 2 * channels * sizeof *gains); /* sums of sums lose fewer digits */
+        for (long column = 0; column < across; column++, upstream += channels, y += channels) {
             const value *const from = x + (line * columns + column) * pool * channels * group;
-            const value *restrict given = upstream + (line * across + column) * channels;
-            const value *restrict passed = y + (line * across + column) * channels;
 #pragma omp simd
             for (long c = 0; c < channels; c++) {
                 const Found found = look(
                     from + c * group, means[c], scales[c], gain[c], shift[c], columns, channels, group, pool
                 );
-                const float slope = get(passed[c]) > 0.0f ? scale * get(given[c]) : 0.0f;
+                const float slope = get(y[c]) > 0.0f ? scale * get(upstream[c]) : 0.0f;
                 gains[c] += slope * found.normal;
                 shifts[c] += slope;
             }
         }
 #pragma omp simd
-        for (long c = 0; c < channels; c++) {
-            on_gain[c] += gains[c];
-            on_shift[c] += shifts[c];
-        }
+        for (long c = 0; c < 2 * channels; c++) sums[c] += gains[c];
     }
+}
+
+/* Those by x. `gradients` are of all lines, `part` is a pixel's part of the mean; `window`: room of pool x pool rows. */
+INLINE void finish_maps_back(
+    const value *restrict upstream, const value *restrict x, const value *restrict y, const float *restrict gain,
+    const float *restrict shift, float scale, const float *restrict statistics, const float *restrict gradients,
+    float part, value *restrict below, float *restrict window, long lines, long across, long channels,
+    const long group, const long pool
+) {
+    const float *restrict means = statistics, *restrict scales = statistics + channels;
+    const float *restrict on_gain = gradients, *restrict on_shift = gradients + channels;
+    const long columns = across * pool;
     for (long line = 0; line < lines; line++)
-        for (long column = 0; column < across; column++) {
+        for (long column = 0; column < across; column++, upstream += channels, y += channels) {
             const long begin = (line * columns + column) * pool * channels * group;
-            const value *restrict given = upstream + (line * across + column) * channels;
-            const value *restrict passed = y + (line * across + column) * channels;
 #pragma omp simd
             for (long c = 0; c < channels; c++) {
                 const float mean = means[c], factor = scales[c];
                 const Found found = look(
                     x + begin + c * group, mean, factor, gain[c], shift[c], columns, channels, group, pool
                 );
-                const float slope = get(passed[c]) > 0.0f ? scale * get(given[c]) : 0.0f;
+                const float slope = get(y[c]) > 0.0f ? scale * get(upstream[c]) : 0.0f;
                 int32_t k = 0;
                 for (long down = 0; down < pool; down++)
                     for (long right = 0; right < pool; right++, k++) {
@@ -1353,8 +1476,6 @@ INLINE int finish_maps_back(
                 give_largest(window + k * channels, x + pixel, below + pixel, channels, group);
             }
         }
-    free(room);
-    return 0;
 }
 
 /* What has passed ReLU and dropout is what is above 0 in `y`. `gradients`, [2, channels], are by gain and shift. */
@@ -1363,9 +1484,32 @@ int finish_back(
     const float *statistics, value *below, float *gradients, long lines, long across, long channels, long group,
     long pool
 ) {
-    return BY_SIZES(
-        finish_maps_back, upstream, x, y, gain, shift, scale, statistics, below, gradients, lines, across, channels
-    );
+    const long of_x = pool * across * pool * channels * group, of_y = across * channels;
+    const long of_part = (4 + pool * pool) * channels;
+    float *const sums = lines_of(PARTS * of_part);
+    if (!sums) return 1;
+#pragma omp parallel for
+    for (long part = 0; part < PARTS; part++) {
+        const long from = lines * part / PARTS, some = lines * (part + 1) / PARTS - from;
+        BY_SIZES(
+            sum_maps_back, upstream + from * of_y, x + from * of_x, y + from * of_y, gain, shift, scale, statistics,
+            sums + part * of_part, some, across, channels
+        );
+    }
+    memcpy(gradients, sums, 2 * channels * sizeof *gradients);
+    for (long part = 1; part < PARTS; part++)
+        for (long c = 0; c < 2 * channels; c++) gradients[c] += sums[part * of_part + c];
+#pragma omp parallel for
+    for (long part = 0; part < PARTS; part++) {
+        const long from = lines * part / PARTS, some = lines * (part + 1) / PARTS - from;
+        BY_SIZES(
+            finish_maps_back, upstream + from * of_y, x + from * of_x, y + from * of_y, gain, shift, scale, statistics,
+            gradients, 1.0f / (lines * pool * across * pool), below + from * of_x, sums + part * of_part, some, across,
+            channels
+        );
+    }
+    free(sums);
+    return 0;
 }
 
 /* ---- losses over a vocabulary, and in place of the logits their gradients by them */

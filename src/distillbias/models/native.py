@@ -11,8 +11,7 @@ import os
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -24,7 +23,7 @@ from torch import Tensor
 from distillbias.data.files import cache_folder
 
 SOURCE = Path(__file__).with_name("native.c")
-FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd")
+FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math")
 TYPES = {torch.float32: (), torch.bfloat16: ("-DBF16",)}
 MOST = 2  # threads of a process that one native one is faster than
 SECONDS = 60.0  # that a compiler may take
@@ -37,8 +36,8 @@ _aside = False
 def native(x: Tensor, kind: torch.dtype | None = None, shared: bool = True) -> Native | None:
     """The functions for values of type `kind`, else of that of `x`; None where torch's own operators serve.
 
-    They serve on other devices, in other types, and where a process has more than two threads, since a native function
-    has one: it takes less time than two of torch's. With `shared` False that is no reason, for work that several
+    They serve on other devices, in other types, and where a process has more than two threads: most native functions
+    have one, which takes less time than two of torch's. With `shared` False that is no reason, for work that several
     threads do not share in torch either.
     """
     if _aside or x.device.type != "cpu" or (shared and torch.get_num_threads() > MOST):
@@ -61,25 +60,12 @@ def put_aside() -> Iterator[None]:
         _aside = before
 
 
-def at_once(functions: Native, calls: Sequence[tuple[Any, ...]]) -> None:
-    """All `calls`, each on a thread of its own: no native function holds the interpreter's lock."""
-    if len(calls) == 1:
-        functions(*calls[0])
-    else:
-        list(_threads().map(lambda call: functions(*call), calls))  # a list, so that errors come through
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(MOST, "native")
-
-
 @cache
 def _functions(kind: torch.dtype) -> Native | None:
     if kind not in TYPES:
         return None
     try:
-        library = ctypes.CDLL(str(_compiled(*TYPES[kind])))
+        library = ctypes.CDLL(str(_made(*TYPES[kind])))
     except (OSError, subprocess.SubprocessError) as error:
         print(f"torch's own operators are used, which takes longer: native.c was not compiled: {_why(error)}")
         return None
@@ -100,6 +86,15 @@ def _type(given: Tensor | int | float | None) -> type:
     if given is None or isinstance(given, Tensor):
         return ctypes.c_void_p
     return ctypes.c_long if isinstance(given, int) else ctypes.c_float
+
+
+def _made(*more: str) -> Path:
+    """With OpenMP, whose library is then the one that torch has loaded; where a compiler lacks it functions have one
+    thread."""
+    try:
+        return _compiled(*more, "-fopenmp")
+    except subprocess.CalledProcessError:
+        return _compiled(*more, "-fopenmp-simd")
 
 
 def _compiled(*more: str) -> Path:
