@@ -489,7 +489,19 @@ def test_not_a_number_stays_one() -> None:
     functions("cross_entropy", nan.clone(), torch.zeros(2, dtype=torch.int64), losses, 2, 16)
     assert losses.isnan().all()
     functions(
-        "lstm", nan.clone(), torch.ones(16, 4), torch.arange(4), cells, y[:, :4], y, torch.zeros(2, 4), 1, 2, 4, 4
+        "lstm",
+        nan.clone(),
+        torch.zeros(16),
+        torch.ones(16, 4),
+        torch.arange(4),
+        cells,
+        y[:, :4],
+        y,
+        torch.zeros(2, 4),
+        1,
+        2,
+        4,
+        4,
     )
     assert cells.isnan().all()
     hidden = torch.zeros(1, 1, 2, 2)

@@ -653,8 +653,8 @@ static const word *as_words(const value *restrict x, long rows, long count, word
 /* Of one word; `more`, [batch, 4, width], is what the word before adds to its gates. Of the first `before`, the cells,
    is null. */
 static void lstm_word(
-    value *restrict gates, const float *restrict more, const float *restrict before, float *restrict cells,
-    value *restrict squashed, value *restrict said, long said_row, long batch, long width
+    value *restrict gates, const float *restrict bias, const float *restrict more, const float *restrict before,
+    float *restrict cells, value *restrict squashed, value *restrict said, long said_row, long batch, long width
 ) {
     for (long b = 0; b < batch; b++, gates += 4 * width, more += 4 * width, cells += width, squashed += width) {
         value *restrict enter = gates, *restrict forget = gates + width, *restrict new = gates + 2 * width;
@@ -662,8 +662,9 @@ static void lstm_word(
         const float *restrict held = before ? before + b * width : more; /* which then is zero */
 #pragma omp simd
         for (long j = 0; j < width; j++) {
-            float in = sigmoid(get(enter[j]) + more[j]), out = sigmoid(get(forget[j]) + more[width + j]);
-            float fresh = tangent(get(new[j]) + more[2 * width + j]);
+            float in = sigmoid(get(enter[j]) + (more[j] + bias[j]));
+            float out = sigmoid(get(forget[j]) + (more[width + j] + bias[width + j]));
+            float fresh = tangent(get(new[j]) + (more[2 * width + j] + bias[2 * width + j]));
             enter[j] = put(in);
             forget[j] = put(out);
             new[j] = put(fresh);
@@ -671,7 +672,8 @@ static void lstm_word(
         }
 #pragma omp simd
         for (long j = 0; j < width; j++) {
-            float open = sigmoid(get(leave[j]) + more[3 * width + j]), small = tangent(cells[j]);
+            float open = sigmoid(get(leave[j]) + (more[3 * width + j] + bias[3 * width + j]));
+            float small = tangent(cells[j]);
             leave[j] = put(open);
             squashed[j] = put(small);
             to[j] = put(open * small);
@@ -679,11 +681,12 @@ static void lstm_word(
     }
 }
 
-/* `gates` come as what words and bias add to them and go as what is made of all; `said`, [batch, time, width],
-   `states`, [time, batch, many]. */
+/* `gates` come as what words add to them and go as what is made of all; `said`, [batch, time, width], `states`, [time,
+   batch, many]. */
 int lstm(
-    value *restrict gates, const float *restrict carried, const int64_t *restrict kept, float *restrict cells,
-    value *restrict squashed, value *restrict said, value *restrict states, long time, long batch, long width, long many
+    value *restrict gates, const float *restrict bias, const float *restrict carried, const int64_t *restrict kept,
+    float *restrict cells, value *restrict squashed, value *restrict said, value *restrict states, long time,
+    long batch, long width, long many
 ) {
     const long wide = 4 * width, inner = (many + EACH - 1) / EACH;
     float *const more = zeros_of(SOME * wide + inner * round_up(wide, LANES) + SOME * inner);
@@ -700,7 +703,7 @@ int lstm(
                 multiply_words(a, inner, 1, turned, more, wide, some, inner, wide, 0);
             }
             lstm_word(
-                gates + row * wide, more, t ? cells + (row - batch) * width : NULL, cells + row * width,
+                gates + row * wide, bias, more, t ? cells + (row - batch) * width : NULL, cells + row * width,
                 squashed + row * width, from, time * width, some, width
             );
             for (long i = 0; i < some; i++)
@@ -713,7 +716,8 @@ int lstm(
 /* `above`: what reaches the states of this word. `on_cells` are those of the next word and become those of this. */
 static void lstm_word_back(
     const float *restrict above, const value *restrict gates, const float *restrict before,
-    const value *restrict squashed, float *restrict on_cells, value *restrict slopes, long width
+    const value *restrict squashed, float *restrict on_cells, value *restrict slopes, float *restrict on_bias,
+    long width
 ) {
     const value *restrict enter = gates, *restrict forget = gates + width, *restrict new = gates + 2 * width;
     const value *restrict leave = gates + 3 * width;
@@ -721,10 +725,16 @@ static void lstm_word_back(
     for (long j = 0; j < width; j++) {
         float in = get(enter[j]), out = get(forget[j]), fresh = get(new[j]), open = get(leave[j]);
         float small = get(squashed[j]), cell = on_cells[j] + above[j] * open * (1.0f - small * small);
-        slopes[j] = put(cell * fresh * in * (1.0f - in));
-        slopes[width + j] = put(cell * before[j] * out * (1.0f - out));
-        slopes[2 * width + j] = put(cell * in * (1.0f - fresh * fresh));
-        slopes[3 * width + j] = put(above[j] * small * open * (1.0f - open));
+        float on_in = cell * fresh * in * (1.0f - in), on_out = cell * before[j] * out * (1.0f - out);
+        float on_fresh = cell * in * (1.0f - fresh * fresh), on_open = above[j] * small * open * (1.0f - open);
+        slopes[j] = put(on_in);
+        slopes[width + j] = put(on_out);
+        slopes[2 * width + j] = put(on_fresh);
+        slopes[3 * width + j] = put(on_open);
+        on_bias[j] += on_in;
+        on_bias[width + j] += on_out;
+        on_bias[2 * width + j] += on_fresh;
+        on_bias[3 * width + j] += on_open;
         on_cells[j] = cell * out;
     }
 }
@@ -733,14 +743,16 @@ static void lstm_word_back(
 int lstm_back(
     const value *restrict upstream, const float *restrict carried, const int64_t *restrict kept,
     const value *restrict gates, const float *restrict cells, const value *restrict squashed, value *restrict slopes,
-    long time, long batch, long width, long many
+    float *restrict on_bias, long time, long batch, long width, long many
 ) {
     const long wide = 4 * width, across = round_up(many, LANES), inner = wide / EACH;
-    float *const on_cells = zeros_of(batch * width + 2 * width + SOME * across + inner * across + 2 * many);
+    float *const on_cells = zeros_of(batch * width + (2 + 4) * width + SOME * across + inner * across + 2 * many);
     if (!on_cells) return 1;
-    float *const zeros = on_cells + batch * width, *const above = zeros + width, *const found = above + width;
+    float *const zeros = on_cells + batch * width, *const above = zeros + width, *const of_word = above + width;
+    float *const found = of_word + wide;
     word *const stacked = (word *)(found + SOME * across);
     stack_weights(carried, wide, many, many, (value *)(stacked + inner * across), stacked, across);
+    memset(on_bias, 0, wide * sizeof *on_bias);
     for (long t = time; t-- > 0;)
         for (long b = 0, some; b < batch; b += some) {
             some = batch - b < SOME ? batch - b : SOME;
@@ -755,9 +767,11 @@ int lstm_back(
                     for (long k = 0; k < many; k++) above[kept[k]] += found[i * across + k];
                 lstm_word_back(
                     above, gates + (row + i) * wide, t ? cells + (row + i - batch) * width : zeros,
-                    squashed + (row + i) * width, on_cells + (b + i) * width, slopes + (row + i) * wide, width
+                    squashed + (row + i) * width, on_cells + (b + i) * width, slopes + (row + i) * wide, of_word, width
                 );
             }
+            for (long n = 0; n < wide; n++) on_bias[n] += of_word[n]; /* sums of sums lose fewer digits */
+            memset(of_word, 0, wide * sizeof *of_word);
         }
     free(on_cells);
     return 0;
@@ -787,16 +801,23 @@ static int product_back(
     const float *restrict weight, value *restrict down, float *restrict on_weight, long first, long some, long rows,
     long before, long after
 ) {
-    const long units = (after + EACH - 1) / EACH, deep = (rows + EACH - 1) / EACH, wide = round_up(some, LANES);
-    word *const stacked = (word *)lines_of((units > deep ? units : deep) * wide + rows * wide + EACH * some);
+    const long units = (after + EACH - 1) / EACH, wide = round_up(some, LANES), most = units > NEAR ? units : NEAR;
+    word *const stacked = (word *)lines_of((most + SOME) * wide + EACH * some);
     if (!stacked) return 1;
-    float *const found = (float *)(stacked + (units > deep ? units : deep) * wide);
-    stack_rows(x + first, rows, some, before, stacked, wide);
-    multiply_words(above, 1, next, stacked, on_weight + first, before, after, deep, some, 0);
-    if (down) {
-        stack_weights(weight + first, after, some, before, (value *)(found + rows * wide), stacked, wide);
-        multiply_words(a, units, 1, stacked, found, wide, rows, units, some, 0);
-        for (long m = 0; m < rows; m++) put_row(found + m * wide, down + m * before + first, some);
+    float *const found = (float *)(stacked + most * wide);
+    for (long m = 0, part; m < rows; m += part) {
+        part = rows - m < EACH * NEAR ? rows - m : EACH * NEAR;
+        stack_rows(x + m * before + first, part, some, before, stacked, wide);
+        multiply_words(
+            above + m / EACH * next, 1, next, stacked, on_weight + first, before, after, (part + EACH - 1) / EACH, some,
+            m > 0
+        );
+    }
+    if (down) stack_weights(weight + first, after, some, before, (value *)(found + SOME * wide), stacked, wide);
+    for (long m = 0, part; down && m < rows; m += part) {
+        part = rows - m < SOME ? rows - m : SOME;
+        multiply_words(a + m * units, units, 1, stacked, found, wide, part, units, some, 0);
+        for (long i = 0; i < part; i++) put_row(found + i * wide, down + (m + i) * before + first, some);
     }
     free(stacked);
     return 0;
@@ -822,22 +843,43 @@ static int products_back(
     return failed;
 }
 
+/* Columns of x weight^T + bias, as above. */
+static int linear_columns(
+    const word *restrict a, const float *restrict weight, const float *restrict bias, value *restrict y, long first,
+    long some, long rows, long before, long after
+) {
+    const long inner = (before + EACH - 1) / EACH, wide = round_up(some, LANES);
+    word *const turned = (word *)lines_of((inner + SOME) * wide);
+    if (!turned) return 1;
+    float *const found = (float *)(turned + inner * wide);
+    turn_weights(weight + first * before, some, before, turned, wide);
+    for (long m = 0, part; m < rows; m += part) {
+        part = rows - m < SOME ? rows - m : SOME;
+        multiply_words(a + m * inner, inner, 1, turned, found, wide, part, inner, some, 0);
+        for (long i = 0; i < part; i++)
+#pragma omp simd
+            for (long n = 0; n < some; n++)
+                y[(m + i) * after + first + n] = put(found[i * wide + n] + bias[first + n]);
+    }
+    free(turned);
+    return 0;
+}
+
 /* x weight^T + bias */
 int linear(
     const value *restrict x, const float *restrict weight, const float *restrict bias, value *restrict y, long rows,
     long before, long after
 ) {
-    float *const found = lines_of(rows * (after + (before + EACH - 1) / EACH));
-    if (!found) return 1;
-    const word *const a = as_words(x, rows, before, (word *)(found + rows * after));
+    word *const room = before % EACH ? (word *)lines_of(rows * ((before + EACH - 1) / EACH)) : NULL;
+    if (before % EACH && !room) return 1;
+    const word *const a = as_words(x, rows, before, room);
     int failed = 0;
 #pragma omp parallel for schedule(dynamic) reduction(| : failed) if (after > COLUMNS)
     for (long n = 0; n < after; n += COLUMNS)
-        failed |= product(a, weight, found, n, after - n < COLUMNS ? after - n : COLUMNS, rows, before, after);
-    for (long m = 0; m < rows; m++)
-#pragma omp simd
-        for (long n = 0; n < after; n++) y[m * after + n] = put(found[m * after + n] + bias[n]);
-    free(found);
+        failed |= linear_columns(
+            a, weight, bias, y, n, after - n < COLUMNS ? after - n : COLUMNS, rows, before, after
+        );
+    free(room);
     return failed;
 }
 
@@ -908,7 +950,7 @@ int layer(
     int64_t *restrict batches, const int16_t *restrict draws, long first, float scale, value *restrict y,
     float *restrict reached, float *restrict statistics, long rows, long before, long after
 ) {
-    word *const room = before % EACH ? (word *)lines_of(rows * (before + 1) / EACH) : NULL;
+    word *const room = before % EACH ? (word *)lines_of(rows * ((before + EACH - 1) / EACH)) : NULL;
     if (before % EACH && !room) return 1;
     const word *const a = as_words(x, rows, before, room);
     if (!draws) draws = (const int16_t *)reached, first = INT16_MIN, scale = 1.0f; /* from there on any is kept */

@@ -37,24 +37,28 @@ def lstm(
     many = ceil(int(mask.count_nonzero()) / TOGETHER) * TOGETHER
     kept = mask.argsort(descending=True, stable=True)[:many]
     carried = weight_hh.index_select(1, kept) * mask[kept]
-    return _Lstm.apply(x.to(kind), weight_ih.to(kind), carried, bias.to(kind), kept)
+    return _Lstm.apply(x.to(kind), weight_ih, carried, bias, kept)
 
 
 class _Lstm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight_ih: Tensor, carried: Tensor, bias: Tensor, kept: Tensor) -> Tensor:
-        """`carried`, [gates, kept]: the columns of the recurrent weights that are left."""
+        """`carried`, [gates, kept]: the columns of the recurrent weights that are left. Gates are of the type of x."""
         batch, time, inputs = x.shape
         width = len(bias) // 4
-        steps = x.transpose(0, 1).reshape(time * batch, inputs)
-        gates = torch.addmm(bias, steps, weight_ih.t()).view(time, batch, 4 * width)
+        steps, entering = x.transpose(0, 1).reshape(time * batch, inputs), weight_ih.to(x.dtype)
+        functions = native(x) if carried.dtype == bias.dtype == torch.float32 else None
+        # torch first writes a bias to every row of the sums
+        gates = steps @ entering.t() if functions else torch.addmm(bias.to(x.dtype), steps, entering.t())
+        gates = gates.view(time, batch, 4 * width)
         cells = torch.empty(time, batch, width, dtype=torch.promote_types(x.dtype, torch.float32))
         said, squashed = x.new_empty(batch, time, width), x.new_empty(time, batch, width)
         states = x.new_empty(time, batch, len(kept))
-        ctx.save_for_backward(steps, weight_ih, carried, kept, gates, cells, squashed, states)
-        if functions := native(x) if carried.dtype == torch.float32 else None:
+        ctx.save_for_backward(steps, entering, carried, kept, gates, cells, squashed, states)
+        ctx.functions, ctx.kind = functions, weight_ih.dtype
+        if functions:
             sizes = (time, batch, width, len(kept))
-            functions("lstm", gates, carried.contiguous(), kept, cells, squashed, said, states, *sizes)
+            functions("lstm", gates, bias, carried.contiguous(), kept, cells, squashed, said, states, *sizes)
             return said
         carrying = carried.to(x.dtype).t()
         for t, (gate, cell) in enumerate(zip(gates, cells, strict=True)):
@@ -76,14 +80,15 @@ class _Lstm(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
-        steps, weight_ih, carried, kept, gates, cells, squashed, states = ctx.saved_tensors
+        steps, entering, carried, kept, gates, cells, squashed, states = ctx.saved_tensors
         slopes = torch.empty_like(gates)  # of the sums that the gates are made of
-        if functions := native(upstream) if carried.dtype == torch.float32 else None:
+        if ctx.functions:
             batch, time, width = upstream.shape
             sizes = (time, batch, width, len(kept))
             given = (upstream.contiguous(), carried.contiguous(), kept, gates, cells, squashed)
-            functions("lstm_back", *given, slopes, *sizes)
-            return _gathered(slopes, steps, weight_ih, states, carried.dtype)
+            on_bias = carried.new_empty(4 * width)
+            ctx.functions("lstm_back", *given, slopes, on_bias, *sizes)
+            return _gathered(slopes, on_bias, steps, entering, states, ctx.kind)
         carrying = carried.to(upstream.dtype)
         through_sigmoid = torch.ops.aten.sigmoid_backward.grad_input
         through_tanh = torch.ops.aten.tanh_backward
@@ -105,14 +110,14 @@ class _Lstm(torch.autograd.Function):
                 on_cell.mul_(forget)
             else:
                 to_forget.zero_()
-        return _gathered(slopes, steps, weight_ih, states, carried.dtype)
+        return _gathered(slopes, slopes.flatten(0, 1).sum(0), steps, entering, states, ctx.kind)
 
 
 def _gathered(
-    slopes: Tensor, steps: Tensor, weight_ih: Tensor, states: Tensor, kind: torch.dtype
+    slopes: Tensor, on_bias: Tensor, steps: Tensor, entering: Tensor, states: Tensor, kind: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
-    """The gradients by what went in; that by `carried` in its `kind`."""
+    """The gradients by what went in; those by weights in their `kind`."""
     flat = slopes.flatten(0, 1)
-    on_x = (flat @ weight_ih).view(*slopes.shape[:2], -1).transpose(0, 1)
+    on_x = (flat @ entering).view(*slopes.shape[:2], -1).transpose(0, 1)
     on_carried = slopes[1:].flatten(0, 1).t() @ states[:-1].flatten(0, 1)
-    return on_x, flat.t() @ steps, on_carried.to(kind), flat.sum(0), None
+    return on_x, (flat.t() @ steps).to(kind), on_carried.to(kind), on_bias.to(kind), None
