@@ -425,6 +425,14 @@ def test_processors_without_products_in_bf16(tmp_path: Path, monkeypatch: pytest
     assert told(tmp_path, monkeypatch, WITHOUT, CC="cc -mno-avx512bf16") == ["True True"]
 
 
+def test_compilers_without_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Apple's are: they do not know `-fopenmp`."""
+    compiler = tmp_path / "cc"
+    compiler.write_text('#!/bin/sh\nfor word; do [ "$word" != -fopenmp ] || exit 1; done\nexec cc "$@"\n')
+    compiler.chmod(0o755)
+    assert told(tmp_path / "kept", monkeypatch, WITHOUT, CC=str(compiler)) == ["True True"]
+
+
 def test_where_a_layer_is_torchs() -> None:
     """In evaluation, without gradients, in float32, of one example, and with statistics that processes share."""
     parts, x = compiled.Layer(nn.Linear(8, 4), nn.BatchNorm1d(4), Dropout(0.0)), torch.randn(6, 8)
