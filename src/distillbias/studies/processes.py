@@ -18,8 +18,9 @@ from distillbias.studies.shared import new_name, remove
 from distillbias.studies.store import open_store
 from distillbias.studies.worker import Place, work
 
-# Large blocks stay with the process: without this, first-touch page faults take up to 40 % of a training step. They are
-# of huge pages where a system gives these to who asks (glibc 2.35 and later): finding 4 KiB each takes an MLP's step long.
+# Large blocks stay with the process: without this, first-touch page faults take up to 40 % of a training step. They
+# are of huge pages where a system gives these to who asks (glibc 2.35 and later): an MLP's step finds most of its pages
+# of 4 KiB anew.
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
     "MALLOC_TRIM_THRESHOLD_": "8589934592",
@@ -30,8 +31,8 @@ HANG = 600.0  # seconds in which a worker that trains must have used a second of
 
 
 def keep_large_blocks() -> None:
-    """What ALLOCATOR does with large blocks in processes that are started, for this one from now on; nothing where there is
-    no glibc."""
+    """That large blocks stay, as in processes that are started, for this one from now on; nothing where there is no
+    glibc."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
         mallopt(MMAP_THRESHOLD, 2**30)
