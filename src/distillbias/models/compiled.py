@@ -220,8 +220,8 @@ class _AddAndNorm(torch.autograd.Function):
 
 class _Layers(torch.autograd.Function):
     """Of each layer what its ReLU let through is kept; the product itself is part of it, so that no weight and no
-    weight's gradient is written in another type. All layers are one function, because calling each would take as long
-    as what it computes."""
+    weight's gradient is written in another type. All layers are one function, because a call takes longer than the
+    smallest of them does."""
 
     @staticmethod
     def forward(
