@@ -1,12 +1,12 @@
 /* What a training step does between its matrix products, on a CPU: each function passes over its values once or twice,
-   where torch's operators pass over them once each. Small products are here, too: what torch reads,
-   converts and writes around them costs as much as they do. native.py compiles this file for the machine it is on, once
-   for each type of value (-DBF16, else float32), and says what the functions are called with.
+   where torch's operators pass over them once each. Small products are here, too: what torch reads, converts and writes
+   around them costs as much as they do. native.py compiles this file for the machine it is on, once for each type of
+   value (-DBF16, else float32), and says what the functions are called with.
 
    Values are read from and rounded to their type, all else is float32. Arrays are dense and in C order unless a stride
-   is given; matrices of values have a row for each example or word. Sums are in an order that is the same each time,
-   on however many threads (of OpenMP, which torch's operators have theirs from).
-   `draws` are of a Dropout: 16 bits each, kept from `first` on, what is kept is scaled. Without draws all is kept. */
+   is given; matrices of values have a row for each example or word. Sums are in an order that is the same each time, on
+   however many threads (of OpenMP, which torch's operators have theirs from). `draws` are of a Dropout: 16 bits each,
+   kept from `first` on, what is kept is scaled. Without draws all is kept. */
 
 #include <math.h>
 #include <stdint.h>
