@@ -528,7 +528,7 @@ enum {
     DOWN = 6,                /* rows, */
     ACROSS = 4,              /* and vectors, whose sums registers hold, beside what they are made of */
     COLUMNS = ACROSS * LANES,
-    NEAR = 96,               /* words that are summed over at a time: then what rows share stays in the nearest cache, */
+    NEAR = 96,               /* words that are summed over at a time: what rows share then stays in the near cache, */
     SOME = 96                /* rows that are multiplied at once */
 };
 
@@ -780,7 +780,7 @@ int lstm_back(
 /* ---- linear layers, [rows, before] to [rows, after]. Weights and their gradients are read and written as they are
    kept, in float32, which spares each step a copy of both. */
 
-/* Columns of y = x weight^T, `some` from `first` on; `a` are the words of x. Not 0 where there is no memory, as below. */
+/* Columns of y = x weight^T, `some` from `first` on; `a`: the words of x. Not 0 where there is no memory, as below. */
 static int product(
     const word *restrict a, const float *restrict weight, float *restrict y, long first, long some, long rows,
     long before, long after
@@ -906,7 +906,7 @@ static void keep_statistics(
     }
 }
 
-/* ReLU, batch norm and dropout of `some` columns of x weight^T, `after` apart. What is theirs begins at each pointer. */
+/* ReLU, batch norm and dropout of `some` columns of x weight^T, `after` apart. Each pointer is to what is theirs. */
 static void normalise(
     const float *restrict bias, const float *restrict gain, const float *restrict shift, float eps, float momentum,
     float *restrict running_mean, float *restrict running_var, const int16_t *restrict draws, long first, float scale,
@@ -1174,7 +1174,9 @@ int convolve(
 #pragma omp parallel for reduction(| : failed)
     for (long part = 0; part < PARTS; part++) {
         const long from = batch * part / PARTS, to = batch * (part + 1) / PARTS;
-        failed |= convolve_maps(x + from * of_x, weight, bias, y + from * of_y, to - from, rows, columns, before, after);
+        failed |= convolve_maps(
+            x + from * of_x, weight, bias, y + from * of_y, to - from, rows, columns, before, after
+        );
     }
     return failed;
 }
@@ -1482,7 +1484,7 @@ INLINE void sum_maps_back(
     }
 }
 
-/* Those by x. `gradients` are of all lines, `part` is a pixel's part of the mean; `window`: room of pool x pool rows. */
+/* Those by x. `gradients` are of all lines, `part`: a pixel's part of the mean; `window`: pool x pool rows of room. */
 INLINE void finish_maps_back(
     const value *restrict upstream, const value *restrict x, const value *restrict y, const float *restrict gain,
     const float *restrict shift, float scale, const float *restrict statistics, const float *restrict gradients,

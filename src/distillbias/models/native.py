@@ -1,6 +1,6 @@
 """native.c, compiled for the machine it runs on: what a step does between its matrix products, and small ones of these.
 
-A C compiler makes it when a training first needs it, in two seconds, and what it has made is kept for later processes
+A C compiler makes it when a training first needs it, in a few seconds, and what it has made is kept for later processes
 (below $DISTILLBIAS_CACHE, else ~/.cache/distillbias). Without one a run's log says so and torch's own operators
 compute the same, to rounding, in more time. `compiled.py` has what of it models call.
 """
