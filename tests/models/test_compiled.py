@@ -291,8 +291,17 @@ def test_an_mlp_is_its_layers_one_by_one() -> None:
                 assert (one is None) == (other is None) and (one is None or torch.equal(one, other))
 
 
+def test_a_layer_that_was_replaced_is_called() -> None:
+    mlp = wide(MLP(Spec((2, 3), 10), (6, 6), 0.0))
+    mlp.hidden[1] = nn.Sequential(nn.Linear(6, 6), nn.Hardtanh(0.25, 0.5))
+    with torch.autocast("cpu", BF16):
+        output = mlp(torch.rand(5, 2, 3))
+    assert output.hidden["hidden1"] is output.hidden["penultimate"]
+    assert ((output.hidden["hidden1"] >= 0.25) & (output.hidden["hidden1"] <= 0.5)).all()
+
+
 def test_sums_do_not_depend_on_the_number_of_threads() -> None:
-    """To the bit: so a run trains the same on one thread and on two."""
+    """To the bit."""
     layer, answer = wide(Layer(90, 200, 0.3)), wide(nn.Linear(200, 70))
     convolution, norm = last(wide(nn.Conv2d(16, 32, 3))), nn.BatchNorm2d(32)
     images = last(drawn(5, 16, 8, 6).to(BF16))

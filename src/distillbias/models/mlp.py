@@ -62,7 +62,9 @@ class MLP(nn.Module):
 
     def forward(self, images: Float[Tensor, "batch row col"]) -> Output:
         x = images.flatten(1)  # [batch, row * col]
-        made = compiled.layers(x, [layer.parts for layer in self.hidden if isinstance(layer, Layer)], self.answer)
+        layers = [layer for layer in self.hidden if isinstance(layer, Layer)]
+        as_built = len(layers) == len(self.hidden)  # nobody has put another module in place of one
+        made = compiled.layers(x, [layer.parts for layer in layers], self.answer) if as_built else None
         if made is None:
             made = [x := layer(x) for layer in self.hidden]
             made.append(self.answer(x))

@@ -596,9 +596,7 @@ static inline void get_row(const value *restrict x, float *restrict to, long cou
 
 /* Rows of `count` values, `apart` apart, as rows of `wide` words, each of values that lie one below the other; the rest
    is zero. */
-static void stack_rows(
-    const value *restrict x, long rows, long count, long apart, word *restrict to, long wide
-) {
+static void stack_rows(const value *restrict x, long rows, long count, long apart, word *restrict to, long wide) {
     for (long r = 0; r < rows; r += EACH, x += EACH * apart, to += wide) {
         const value *restrict below = r + EACH <= rows ? x + (EACH - 1) * apart : NULL;
         if (below)
