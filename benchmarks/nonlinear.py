@@ -200,6 +200,8 @@ def main() -> None:
             "dropout of 1,408 x 128, added and normed": added(dtype),
             "attention of 11 words": attention(11, dtype),
             "attention of 16 words": attention(16, dtype),
+            "attention of 24 words": attention(24, dtype),
+            "attention of 47 words": attention(47, dtype),
         }
         for width, rate, words in ((256, 0.8, 9), (512, 0.5, 30)):
             pairs[f"LSTM of {width}, {words} words, rate {rate}"] = layers(width, rate, words, dtype)

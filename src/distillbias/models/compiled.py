@@ -26,7 +26,7 @@ from distillbias.models.native import Native, native
 
 Norm = TypeVar("Norm", nn.BatchNorm1d, nn.BatchNorm2d)
 LANES = 16  # of native.c
-LONGEST = 16  # words that attention is native for: a register full. Of more, bf16 products are as fast or faster
+LONGEST = 64  # words that attention is native for (MOST_WORDS). Of more, torch's products in bf16 are as fast
 
 
 def add_and_norm(
@@ -372,7 +372,7 @@ class _Attend(torch.autograd.Function):
     ) -> Tensor:
         batch, time, width = len(qkv), qkv.shape[1], qkv.shape[2] // 3
         looked = qkv.new_empty(batch, time, width)
-        totals = torch.empty(batch, heads, time) if ctx.needs_input_grad[0] else None
+        totals = torch.empty(batch, heads, time, 2) if ctx.needs_input_grad[0] else None
         # what all rows or all words share does not move on
         strides = (hidden.stride(0) if len(hidden) > 1 else 0, hidden.stride(2) if hidden.shape[2] > 1 else 0)
         ctx.drop, ctx.sizes = (draws, dropout.first_kept, dropout.scale), (batch, time, heads, width // heads)

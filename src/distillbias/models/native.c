@@ -338,10 +338,10 @@ int add_and_norm_back(
 
 /* ---- attention, [batch, time, 3 (query, key, value), heads, size] to [batch, time, heads, size] */
 
-enum { BLOCK = 6, TALL = 18 }; /* of at most LANES words; rows, in whole blocks */
+enum { MOST_WORDS = 64, BLOCK = 6 }; /* BLOCK rows are made at once; what has a row for each word has room for whole ones */
 
 /* c = a b: a has its rows `down` apart and its columns `across`, b and c are dense and `wide`, in whole lanes.
-   Rows are made BLOCK at a time, so a and c have room for whole blocks. */
+   a and c have room for whole blocks. */
 static void multiply(
     const float *restrict a, long down, long across, const float *restrict b, float *restrict c, long rows, long inner,
     long wide
@@ -357,12 +357,12 @@ static void multiply(
         }
 }
 
-/* Of one example, [time, parts, heads, size], the rows of each part and head: [parts, heads, TALL, size]. Memory is
-   read as it lies, at once for all heads: what each head alone reads lies far apart. */
+/* Of one example, [time, parts, heads, size], the rows of each part and head: [parts, heads, tall, size]. Memory is read
+   as it lies, at once for all heads: what each head alone reads lies far apart. */
 static void read_rows(const value *restrict x, float *restrict rows, long parts, long heads, long time, long size) {
     for (long t = 0; t < time; t++)
         for (long part = 0; part < parts * heads; part++, x += size) {
-            float *restrict row = rows + (part * TALL + t) * size;
+            float *restrict row = rows + (part * round_up(time, BLOCK) + t) * size;
 #pragma omp simd
             for (long d = 0; d < size; d++) row[d] = get(x[d]);
         }
@@ -371,7 +371,7 @@ static void read_rows(const value *restrict x, float *restrict rows, long parts,
 static void write_rows(const float *restrict rows, value *restrict x, long parts, long heads, long time, long size) {
     for (long t = 0; t < time; t++)
         for (long part = 0; part < parts * heads; part++, x += size) {
-            const float *restrict row = rows + (part * TALL + t) * size;
+            const float *restrict row = rows + (part * round_up(time, BLOCK) + t) * size;
 #pragma omp simd
             for (long d = 0; d < size; d++) x[d] = put(row[d]);
         }
@@ -382,64 +382,75 @@ static void scale_rows(float *restrict rows, float factor, long count) {
     for (long i = 0; i < count; i++) rows[i] *= factor;
 }
 
-static void turn(const float *restrict rows, float *restrict columns, long time, long size) {
-    for (long t = 0; t < time; t++)
-        for (long d = 0; d < size; d++) columns[d * LANES + t] = rows[t * size + d];
+static void turn(const float *restrict rows, float *restrict columns, long time, long size, long wide) {
+    float square[LANES][LANES] __attribute__((aligned(64)));
+    for (long t = 0; t < wide; t += LANES)
+        for (long d = 0; d < size; d += LANES) {
+            for (long i = 0; i < LANES; i++)
+                *(lanes *)square[i] = t + i < time ? *(const lanes *)(rows + (t + i) * size + d) : (lanes){0};
+            turn_square(square);
+            for (long i = 0; i < LANES; i++) *(lanes *)(columns + (d + i) * wide + t) = *(const lanes *)square[i];
+        }
 }
 
-/* Of one row of one head the draws, as factors. */
-static inline void choose(const int16_t *restrict draws, long first, float scale, float *restrict times, long time) {
-    int16_t drawn[LANES] = {0};
-    if (draws) memcpy(drawn, draws, time * sizeof *draws);
-    else first = INT16_MIN, scale = 1.0f;
+/* Of one row of one head the draws, as factors; `left` of all draws follow from this row on. What a row lacks of whole
+   lanes is of the next ones: nobody looks there. */
+static inline void choose(
+    const int16_t *restrict draws, long left, long first, float scale, float *restrict times, const long wide
+) {
+    int16_t last[MOST_WORDS] = {0};
+    if (!draws || left < wide) {
+        if (draws) memcpy(last, draws, left * sizeof *draws);
+        else first = INT16_MIN, scale = 1.0f;
+        draws = last;
+    }
 #pragma omp simd
-    for (int j = 0; j < LANES; j++) times[j] = kept(drawn, j, first, scale);
+    for (long j = 0; j < wide; j++) times[j] = kept(draws, j, first, scale);
 }
 
 /* `hidden` of one example in rows of whole lanes, in which nobody looks beyond `time`. */
-static void read_hidden(const float *restrict hidden, long apart, float *restrict below, long time) {
+static void read_hidden(const float *restrict hidden, long apart, float *restrict below, long time, long wide) {
     for (long r = 0; r < time; r++)
-        for (long j = 0; j < LANES; j++) below[r * LANES + j] = j < time ? hidden[r * apart + j] : -INFINITY;
+        for (long j = 0; j < wide; j++) below[r * wide + j] = j < time ? hidden[r * apart + j] : -INFINITY;
 }
 
-/* `hidden`: what is added to the scores of a row, from -inf to 0; 0 strides where all share it. `totals`,
-   [batch, heads, time]: log sum exp of the scores, if wanted for the backward pass. `size` is in whole lanes. */
-int attend(
+INLINE int attend_wide(
     const value *restrict qkv, const float *restrict hidden, long hidden_batch, long hidden_row,
     const int16_t *restrict draws, long first, float scale, value *restrict looked, float *restrict totals, long batch,
-    long time, long heads, long size
+    long time, long heads, long size, const long wide
 ) {
-    const long head = TALL * size;
-    float *const room = zeros_of(4 * heads * head + head + 2 * TALL * LANES);
+    const long tall = round_up(time, BLOCK), head = tall * size, rows = batch * heads * time;
+    float *const room = zeros_of(4 * heads * head + wide * size + 2 * tall * wide);
     if (!room) return 1;
     float *const given = room, *const found = given + 3 * heads * head, *const keys = found + heads * head;
-    float *const shares = keys + head, *const below = shares + TALL * LANES;
+    float *const shares = keys + wide * size, *const below = shares + tall * wide;
     for (long b = 0; b < batch; b++) {
-        if (!b || hidden_batch) read_hidden(hidden + b * hidden_batch, hidden_row, below, time);
+        if (!b || hidden_batch) read_hidden(hidden + b * hidden_batch, hidden_row, below, time, wide);
         read_rows(qkv + b * time * 3 * heads * size, given, 3, heads, time, size);
         scale_rows(given, 1.0f / sqrtf(size), heads * head);
         for (long h = 0; h < heads; h++) {
             const float *const query = given + h * head, *const key = query + heads * head;
-            turn(key, keys, time, size);
-            multiply(query, size, 1, keys, shares, time, size, LANES);
+            turn(key, keys, time, size, wide);
+            multiply(query, size, 1, keys, shares, time, size, wide);
             for (long r = 0; r < time; r++) {
                 const long row = (b * heads + h) * time + r;
-                float *restrict share = shares + r * LANES;
+                float *restrict share = shares + r * wide;
 #pragma omp simd
-                for (int j = 0; j < LANES; j++) share[j] += below[r * LANES + j];
+                for (long j = 0; j < wide; j++) share[j] += below[r * wide + j];
                 float most = -INFINITY;
 #pragma omp simd reduction(max : most)
-                for (int j = 0; j < LANES; j++) most = share[j] > most ? share[j] : most;
+                for (long j = 0; j < wide; j++) most = share[j] > most ? share[j] : most;
+                float sums[LANES] = {0}, times[MOST_WORDS];
+                for (long j = 0; j < wide; j += LANES)
 #pragma omp simd
-                for (int j = 0; j < LANES; j++) share[j] = power_of(share[j] - most);
-                const float total = sum_of(share), part = 1.0f / total;
-                float times[LANES];
-                if (totals) totals[row] = most + logf(total);
-                choose(draws ? draws + row * time : NULL, first, scale, times, time);
+                    for (int i = 0; i < LANES; i++) sums[i] += share[j + i] = power_of(share[j + i] - most);
+                const float part = 1.0f / sum_of(sums);
+                if (totals) totals[2 * row] = most, totals[2 * row + 1] = part;
+                choose(draws ? draws + row * time : NULL, (rows - row) * time, first, scale, times, wide);
 #pragma omp simd
-                for (int j = 0; j < LANES; j++) share[j] *= part * times[j];
+                for (long j = 0; j < wide; j++) share[j] *= part * times[j];
             }
-            multiply(shares, LANES, 1, key + heads * head, found + h * head, time, time, size);
+            multiply(shares, wide, 1, key + heads * head, found + h * head, time, time, size);
         }
         write_rows(found, looked + b * time * heads * size, 1, heads, time, size);
     }
@@ -447,20 +458,21 @@ int attend(
     return 0;
 }
 
-int attend_back(
+INLINE int attend_back_wide(
     const value *restrict upstream, const value *restrict qkv, const float *restrict hidden, long hidden_batch,
     long hidden_row, const float *restrict totals, const int16_t *restrict draws, long first, float scale,
-    value *restrict down, long batch, long time, long heads, long size
+    value *restrict down, long batch, long time, long heads, long size, const long wide
 ) {
-    const long head = TALL * size;
+    const long tall = round_up(time, BLOCK), head = tall * size, rows = batch * heads * time;
     const float steep = 1.0f / sqrtf(size);
-    float *const room = zeros_of(7 * heads * head + 2 * head + 3 * TALL * LANES);
+    float *const room = zeros_of(7 * heads * head + 2 * wide * size + 3 * tall * wide);
     if (!room) return 1;
     float *const given = room, *const above = given + 3 * heads * head, *const found = above + heads * head;
-    float *const keys = found + 3 * heads * head, *const contents = keys + head, *const shares = contents + head;
-    float *const slopes = shares + TALL * LANES, *const below = slopes + TALL * LANES;
+    float *const keys = found + 3 * heads * head, *const contents = keys + wide * size;
+    float *const shares = contents + wide * size, *const slopes = shares + tall * wide;
+    float *const below = slopes + tall * wide;
     for (long b = 0; b < batch; b++) {
-        if (!b || hidden_batch) read_hidden(hidden + b * hidden_batch, hidden_row, below, time);
+        if (!b || hidden_batch) read_hidden(hidden + b * hidden_batch, hidden_row, below, time, wide);
         read_rows(qkv + b * time * 3 * heads * size, given, 3, heads, time, size);
         read_rows(upstream + b * time * heads * size, above, 1, heads, time, size);
         scale_rows(given, steep, heads * head);
@@ -468,35 +480,64 @@ int attend_back(
             const float *const query = given + h * head, *const key = query + heads * head;
             const float *const handed = above + h * head;
             float *const on_query = found + h * head, *const on_key = on_query + heads * head;
-            turn(key, keys, time, size);
-            turn(key + heads * head, contents, time, size);
-            multiply(query, size, 1, keys, shares, time, size, LANES);
-            multiply(handed, size, 1, contents, slopes, time, size, LANES);
+            turn(key, keys, time, size, wide);
+            turn(key + heads * head, contents, time, size, wide);
+            multiply(query, size, 1, keys, shares, time, size, wide);
+            multiply(handed, size, 1, contents, slopes, time, size, wide);
             for (long r = 0; r < time; r++) {
                 const long row = (b * heads + h) * time + r;
-                float *restrict share = shares + r * LANES, *restrict slope = slopes + r * LANES;
-                const float total = totals[row];
-                float times[LANES], parts[LANES];
-                choose(draws ? draws + row * time : NULL, first, scale, times, time);
+                float *restrict share = shares + r * wide, *restrict slope = slopes + r * wide;
+                const float most = totals[2 * row], part = totals[2 * row + 1];
+                float times[MOST_WORDS], parts[MOST_WORDS], sums[LANES] = {0};
+                choose(draws ? draws + row * time : NULL, (rows - row) * time, first, scale, times, wide);
+                for (long j = 0; j < wide; j += LANES)
 #pragma omp simd
-                for (int j = 0; j < LANES; j++) {
-                    parts[j] = power_of(share[j] + below[r * LANES + j] - total);
-                    share[j] = parts[j] * times[j]; /* what the contents were summed with */
-                    slope[j] *= share[j];
-                }
-                const float along = sum_of(slope);
+                    for (int i = 0; i < LANES; i++) {
+                        parts[j + i] = power_of(share[j + i] + below[r * wide + j + i] - most) * part;
+                        share[j + i] = parts[j + i] * times[j + i]; /* what the contents were summed with */
+                        sums[i] += slope[j + i] *= share[j + i];
+                    }
+                const float along = sum_of(sums);
 #pragma omp simd
-                for (int j = 0; j < LANES; j++) slope[j] -= parts[j] * along;
+                for (long j = 0; j < wide; j++) slope[j] -= parts[j] * along;
             }
-            multiply(shares, 1, LANES, handed, on_key + heads * head, time, time, size);
-            multiply(slopes, LANES, 1, key, on_query, time, time, size);
-            multiply(slopes, 1, LANES, query, on_key, time, time, size);
+            multiply(shares, 1, wide, handed, on_key + heads * head, time, time, size);
+            multiply(slopes, wide, 1, key, on_query, time, time, size);
+            multiply(slopes, 1, wide, query, on_key, time, time, size);
         }
         scale_rows(found, steep, heads * head);
         write_rows(found, down + b * time * 3 * heads * size, 3, heads, time, size);
     }
     free(room);
     return 0;
+}
+
+/* `hidden`: what is added to the scores of a row, from -inf to 0; 0 strides where all share it. `totals`,
+   [batch, heads, time, 2]: the largest score, and what powers of e are scaled by to be shares, if wanted for the backward
+   pass. `size` is in whole lanes. Of a few words rows are one register, which the compiler is told. */
+int attend(
+    const value *restrict qkv, const float *restrict hidden, long hidden_batch, long hidden_row,
+    const int16_t *restrict draws, long first, float scale, value *restrict looked, float *restrict totals, long batch,
+    long time, long heads, long size
+) {
+#define ATTEND(wide)                                                                                                   \
+    attend_wide(                                                                                                       \
+        qkv, hidden, hidden_batch, hidden_row, draws, first, scale, looked, totals, batch, time, heads, size, wide     \
+    )
+    return time <= LANES ? ATTEND(LANES) : ATTEND(round_up(time, LANES));
+}
+
+int attend_back(
+    const value *restrict upstream, const value *restrict qkv, const float *restrict hidden, long hidden_batch,
+    long hidden_row, const float *restrict totals, const int16_t *restrict draws, long first, float scale,
+    value *restrict down, long batch, long time, long heads, long size
+) {
+#define ATTEND_BACK(wide)                                                                                              \
+    attend_back_wide(                                                                                                  \
+        upstream, qkv, hidden, hidden_batch, hidden_row, totals, draws, first, scale, down, batch, time, heads, size,  \
+        wide                                                                                                           \
+    )
+    return time <= LANES ? ATTEND_BACK(LANES) : ATTEND_BACK(round_up(time, LANES));
 }
 
 /* ---- products of small matrices. What they sum over lies in words: one value in each, of bf16 two. */
