@@ -62,18 +62,19 @@ def added(dtype: torch.dtype) -> tuple[Callable[[], object], ...]:
     """What a block adds to a residual stream in float32, and the norm of the sum."""
     norm, x = nn.LayerNorm(128), torch.randn(1_408, 128).requires_grad_()
     more, dropout = torch.randn(1_408, 128).to(dtype).requires_grad_(), drawing(0.4)
+    bias = torch.zeros(128, requires_grad=True)
     upstream = [torch.ones(1_408, 128), torch.ones(1_408, 128, dtype=dtype)]
 
     def trained(function: Callable[[], tuple[Tensor, Tensor]]) -> object:
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
             total, normed = function()
-        return torch.autograd.grad([total, normed.to(dtype)], [x, more, *norm.parameters()], upstream)
+        return torch.autograd.grad([total, normed.to(dtype)], [x, more, bias, *norm.parameters()], upstream)
 
     def theirs() -> tuple[Tensor, Tensor]:
-        total = x + F.dropout(more, 0.4)
+        total = x + F.dropout(more + bias.to(dtype), 0.4)
         return total, norm(total)
 
-    return lambda: trained(lambda: add_and_norm(x, more, dropout, norm)), lambda: trained(theirs)
+    return lambda: trained(lambda: add_and_norm(x, more, bias, dropout, norm)), lambda: trained(theirs)
 
 
 def hidden(before: int, after: int, dtype: torch.dtype) -> tuple[Callable[[], object], ...]:

@@ -17,6 +17,7 @@ from distillbias.models import compiled, native
 from distillbias.models.dropout import Dropout, LockedDropout, _draws_as_torch, fill, give_stream
 from distillbias.models.mlp import MLP, Layer
 from distillbias.models.native import put_aside
+from distillbias.models.nonlinear import gelu
 from distillbias.tasks.task import Spec
 from distillbias.training.distillation import kl_from_teacher
 
@@ -123,47 +124,49 @@ def test_what_is_added_is_dropped_out_and_normed(
     kind: torch.dtype, width: int, rate: float, read: tuple[int, ...]
 ) -> None:
     """And what comes down where the answer is made of the sum and its norm, or of one of them alone."""
-    shape, kinds = (5, 2, width), [FLOAT, kind, FLOAT, FLOAT]
-    given = [3 * drawn(*shape), drawn(*shape, seed=1), drawn(width, seed=2), drawn(width, seed=3)]
-    found, right = summed(given, kinds, rate, read)
+    shape = 5, 2, width
+    given = [3 * drawn(*shape), drawn(*shape, seed=1), *(drawn(width, seed=seed) for seed in (2, 3, 4))]
+    found, right = summed(given, kind, rate, read)
     assert_near(found, right, 4 * LAST_BIT[kind])  # of float32 a norm is several roundings
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_norm_of_what_is_far_from_zero(kind: torch.dtype) -> None:
     far = 3 * drawn(18, 48) + 100 * drawn(18, 1, seed=1)
-    found, right = summed(
-        [far, drawn(18, 48, seed=2), drawn(48, seed=3), drawn(48, seed=4)], [FLOAT, kind, FLOAT, FLOAT]
-    )
+    found, right = summed([far, drawn(18, 48, seed=2), *(drawn(48, seed=seed) for seed in (5, 3, 4))], kind)
     # a mean a hundred times the deviation costs two digits of float32
     assert_near(found, right, max(2 * LAST_BIT[kind], 1e3 * LAST_BIT[FLOAT]))
 
 
 def summed(
-    given: list[Tensor], kinds: list[torch.dtype], rate: float = 0.0, read: tuple[int, ...] = (0, 1)
+    given: list[Tensor], kind: torch.dtype, rate: float = 0.0, read: tuple[int, ...] = (0, 1)
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """What is said of (x, added, weight, bias) in these types, and the gradients by them; both in double precision."""
+    """What is said of (x, added of a kind, its bias, the norm's weight and bias), and the gradients by them; both in
+    double precision."""
+    kinds = [FLOAT, kind, FLOAT, FLOAT, FLOAT]
     given = [each.to(exact) for each, exact in zip(given, kinds, strict=True)]
-    upstream = [drawn(*given[0].shape, seed=8).float(), drawn(*given[0].shape, seed=9).to(kinds[1])]
+    upstream = [drawn(*given[0].shape, seed=8).float(), drawn(*given[0].shape, seed=9).to(kind)]
 
     def by(kinds: list[torch.dtype]) -> list[Tensor]:
-        x, added, *of_norm = tensors = [each.to(to).requires_grad_() for each, to in zip(given, kinds, strict=True)]
-        said = compiled.add_and_norm(x, added, dropout(rate), norm_of(*of_norm))
+        x, added, bias, *of_norm = tensors = [
+            each.to(to).requires_grad_() for each, to in zip(given, kinds, strict=True)
+        ]
+        said = compiled.add_and_norm(x, added, bias, dropout(rate), norm_of(*of_norm))
         chosen, above = [said[i] for i in read], [upstream[i].to(said[i].dtype) for i in read]
         return [*said, *torch.autograd.grad(chosen, tensors, above, materialize_grads=True)]
 
     found = by(kinds)
     with put_aside():
-        return found, by([torch.float64] * 4)
+        return found, by([torch.float64] * 5)
 
 
 def test_a_norm_is_what_the_product_after_it_wants() -> None:
     norm, x = nn.LayerNorm(16), torch.randn(2, 16)
     for way in (contextlib.nullcontext, put_aside):
         with way(), torch.autocast("cpu", BF16):
-            said = compiled.add_and_norm(x, x.bfloat16(), Dropout(0.0), norm)
+            said = compiled.add_and_norm(x, x.bfloat16(), None, Dropout(0.0), norm)
         assert [each.dtype for each in said] == [FLOAT, BF16]
-    assert [each.dtype for each in compiled.add_and_norm(x, x, Dropout(0.0), norm)] == [FLOAT, FLOAT]
+    assert [each.dtype for each in compiled.add_and_norm(x, x, None, Dropout(0.0), norm)] == [FLOAT, FLOAT]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -499,8 +502,7 @@ def test_not_a_number_stays_one() -> None:
     nan = torch.full((2, 16), torch.nan)
     functions = native.native(nan)
     y, losses, cells = torch.zeros(2, 16), torch.zeros(2), torch.zeros(2, 4)
-    functions("gelu", nan, y, None, 32)
-    assert y.isnan().all()
+    assert gelu(nan).isnan().all() and gelu(torch.zeros(2, 16), nan[0]).isnan().all()
     functions("kl_from_teacher", nan.clone(), torch.zeros(2, 16), 1.0, losses, 2, 16)
     assert losses.isnan().all()
     functions("cross_entropy", nan.clone(), torch.zeros(2, dtype=torch.int64), losses, 2, 16)
@@ -523,15 +525,33 @@ def test_not_a_number_stays_one() -> None:
     assert cells.isnan().all()
     hidden = torch.zeros(1, 1, 2, 2)
     assert compiled.attend(torch.full((1, 2, 48), torch.nan), hidden, 1, dropout(0.0)).isnan().all()
-    assert all(each.isnan().all() for each in compiled.add_and_norm(nan, nan, dropout(0.0), nn.LayerNorm(16)))
+    assert all(each.isnan().all() for each in compiled.add_and_norm(nan, nan, None, dropout(0.0), nn.LayerNorm(16)))
     assert dropout(0.5)(nan).isnan().all()
     narrow = nan.to(BF16)
     layer = Layer(16, 4, 0.0)
     with torch.autocast("cpu", BF16):
         assert by_itself(narrow, layer).isnan().all() and multiply(narrow, layer[0]).isnan().all()
     assert kl_from_teacher(nan.requires_grad_(), torch.zeros(2, 16)).isnan().all()
-    native.native(narrow)("gelu", narrow, narrow, None, 32)
-    assert narrow.isnan().all()
+    assert gelu(narrow).isnan().all()
+
+
+def test_who_adds_the_bias_of_a_product() -> None:
+    linear, x = nn.Linear(16, 32), torch.randn(3, 16)
+    found, bias = compiled.product(x, linear)
+    torch.testing.assert_close(found + bias, linear(x))
+    assert bias is linear.bias
+    for at, other in ((x.double(), nn.Linear(16, 32).double()), (x, nn.Linear(16, 32, bias=False))):
+        found, bias = compiled.product(at, other)
+        assert torch.equal(found, other(at)) and bias is None
+    with put_aside():
+        assert compiled.product(x, linear)[1] is None
+    with torch.autocast("cpu", BF16):
+        found, bias = compiled.product(x, linear)
+        assert found.dtype == BF16 and bias is linear.bias
+    with torch.autocast("cpu", torch.float16):  # which nothing here is native for
+        assert compiled.product(x, linear)[1] is None
+    hooked = nn.utils.parametrizations.weight_norm(nn.Linear(16, 32))
+    assert torch.equal(compiled.product(x, hooked)[0], hooked(x)) and compiled.product(x, hooked)[1] is None
 
 
 def test_where_torchs_own_operators_serve(monkeypatch: pytest.MonkeyPatch) -> None:

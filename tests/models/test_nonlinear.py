@@ -43,6 +43,22 @@ def test_gelu(dtype: torch.dtype) -> None:
     assert ((gradient - right_gradient).abs() <= upstream.double().abs() * (2 * last + 4 * between * large)).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gelu_of_what_a_bias_is_added_to(dtype: torch.dtype) -> None:
+    """A sigmoid of 2u is off by as many roundings of u as u is large: some, at the mean."""
+    x, bias, upstream = drawn(2, 20, 50).to(dtype), drawn(50, seed=1).float(), drawn(2, 20, 50, seed=2).to(dtype)
+    x.requires_grad_()
+    bias.requires_grad_()
+    said = gelu(x, bias)
+    found = [said, *torch.autograd.grad(said, [x, bias], upstream)]
+    exact = [each.detach().double().requires_grad_() for each in (x, bias)]
+    right = theirs(exact[0] + exact[1])
+    right = [right, *torch.autograd.grad(right, exact, upstream.double())]
+    assert [each.dtype for each in found] == [dtype, dtype, torch.float32]
+    for one, other in zip(found, right, strict=True):
+        assert (one - other).norm() < 8 * LAST_BIT[dtype] * other.norm()
+
+
 def test_gelu_far_out_is_x_or_nothing() -> None:
     far = torch.tensor([-1e6, -50.0, -0.0, 0.0, 50.0, 1e6])
     value, gradient = both(gelu, far, torch.ones(6))

@@ -29,18 +29,36 @@ LANES = 16  # of native.c
 LONGEST = 64  # words that attention is native for (MOST_WORDS). Of more, torch's products in bf16 are as fast
 
 
+def product(
+    x: Float[Tensor, "*rows before"], linear: nn.Linear
+) -> tuple[Float[Tensor, "*rows after"], Float[Tensor, " after"] | None]:
+    """`linear(x)`; on a CPU without its bias, and the bias, which a native function adds: torch writes it to every row
+    before it multiplies, and sums its gradient in a pass of its own."""
+    kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    plain = type(linear) is nn.Linear and linear.bias is not None and linear.weight.dtype == torch.float32
+    return (F.linear(x, linear.weight), linear.bias) if plain and native(x, kind) else (linear(x), None)
+
+
 def add_and_norm(
-    x: Float[Tensor, "*rows width"], added: Float[Tensor, "*rows width"], dropout: Dropout, norm: nn.LayerNorm
+    x: Float[Tensor, "*rows width"],
+    added: Float[Tensor, "*rows width"],
+    bias: Float[Tensor, " width"] | None,
+    dropout: Dropout,
+    norm: nn.LayerNorm,
 ) -> tuple[Float[Tensor, "*rows width"], Float[Tensor, "*rows width"]]:
-    """`x + dropout(added)`, in the type of x, and its norm, in that of what is added."""
+    """`x + dropout(added + bias)`, in the type of x, and its norm, in that of what is added."""
     functions = native(added) if x.dtype == torch.float32 and x.shape[-1] % LANES == 0 else None
+    if functions is None and bias is not None:
+        added = added + bias.to(added.dtype)
     if functions is None and fused_words.usable(x, added):
         return fused_words.add_and_norm(x, added, dropout, norm)
     if functions is None:
         total = x + dropout(added)
         return total, norm(total).to(added.dtype)
     chosen = (dropout.draws(added.numel(), added.device), dropout.first_kept, dropout.scale)
-    return _AddAndNorm.apply(x.contiguous(), added.contiguous(), norm.weight, norm.bias, functions, norm.eps, chosen)
+    bias = torch.zeros_like(norm.bias) if bias is None else bias
+    given = x.contiguous(), added.contiguous(), bias, norm.weight, norm.bias
+    return _AddAndNorm.apply(*given, functions, norm.eps, chosen)
 
 
 class Layer(NamedTuple):
@@ -190,13 +208,21 @@ def attend(
 class _AddAndNorm(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, added: Tensor, weight: Tensor, bias: Tensor, functions: Native, eps: float, chosen: Any
+        ctx: Any,
+        x: Tensor,
+        added: Tensor,
+        more: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        functions: Native,
+        eps: float,
+        chosen: Any,
     ) -> tuple[Tensor, Tensor]:
         total, y = torch.empty_like(x), torch.empty_like(added)
         width = x.shape[-1]
         rows = x.numel() // width
         statistics = x.new_empty(2, rows)
-        functions("add_and_norm", x, added, *chosen, weight, bias, eps, total, y, statistics, rows, width)
+        functions("add_and_norm", x, added, more, *chosen, weight, bias, eps, total, y, statistics, rows, width)
         ctx.save_for_backward(total, weight, statistics)
         ctx.functions, ctx.chosen, ctx.kind = functions, chosen, added.dtype
         ctx.set_materialize_grads(False)
@@ -208,14 +234,10 @@ class _AddAndNorm(torch.autograd.Function):
         total, weight, statistics = ctx.saved_tensors
         upstream = torch.zeros_like(total, dtype=ctx.kind) if upstream is None else upstream.contiguous()
         above = None if above is None else above.contiguous()
-        down, on_added = torch.empty_like(total), torch.empty_like(upstream)
-        on_weight, on_bias = torch.empty_like(weight), torch.empty_like(weight)
-        ctx.functions(
-            "add_and_norm_back",
-            *(above, upstream, total, weight, statistics, *ctx.chosen, down, on_added, on_weight, on_bias),
-            *(statistics.shape[1], len(weight)),
-        )
-        return down, on_added, on_weight, on_bias, None, None, None
+        down, on_added, slopes = torch.empty_like(total), torch.empty_like(upstream), weight.new_empty(3, len(weight))
+        given = above, upstream, total, weight, statistics, *ctx.chosen
+        ctx.functions("add_and_norm_back", *given, down, on_added, *slopes, statistics.shape[1], len(weight))
+        return down, on_added, *slopes.unbind(), None, None, None
 
 
 class _Layers(torch.autograd.Function):

@@ -159,24 +159,45 @@ static inline float kept(const int16_t *draws, long i, int32_t first, float scal
     return draws[i] >= first ? scale : 0.0f;
 }
 
-/* ---- GELU, its tanh approximation: x sigmoid(2u), 2u = a (x + c x^3); `slopes`, if wanted, are for its gradient */
+/* ---- GELU of rows plus a bias, its tanh approximation: z sigmoid(2u), 2u = a (z + c z^3); `slopes`, if wanted, are for
+   its gradient */
 
-int gelu(const value *restrict x, value *restrict y, value *restrict slopes, long count) {
+int gelu(
+    const value *restrict x, const float *restrict bias, value *restrict y, value *restrict slopes, long rows, long width
+) {
     const float a = 1.5957691216057308f, c = 0.044715f;
-    if (!slopes) {
+    for (long r = 0; r < rows; r++, x += width, y += width) {
+        if (!slopes) {
 #pragma omp simd
-        for (long i = 0; i < count; i++) {
-            float z = get(x[i]);
-            y[i] = put(z * sigmoid(a * (z + c * z * z * z)));
+            for (long j = 0; j < width; j++) {
+                float z = get(x[j]) + bias[j];
+                y[j] = put(z * sigmoid(a * (z + c * z * z * z)));
+            }
+            continue;
         }
-        return 0;
-    }
+        value *restrict slope = slopes + r * width;
 #pragma omp simd
-    for (long i = 0; i < count; i++) {
-        float z = get(x[i]), cubic = c * z * z * z, gate = sigmoid(a * (z + cubic));
-        y[i] = put(z * gate);
-        slopes[i] = put(gate + gate * (1.0f - gate) * (a * (z + 3.0f * cubic)));
+        for (long j = 0; j < width; j++) {
+            float z = get(x[j]) + bias[j], cubic = c * z * z * z, gate = sigmoid(a * (z + cubic));
+            y[j] = put(z * gate);
+            slope[j] = put(gate + gate * (1.0f - gate) * (a * (z + 3.0f * cubic)));
+        }
     }
+    return 0;
+}
+
+int gelu_back(
+    const value *restrict upstream, const value *restrict slopes, value *restrict down, float *restrict on_bias,
+    long rows, long width
+) {
+    memset(on_bias, 0, width * sizeof(float));
+    for (long r = 0; r < rows; r++, upstream += width, slopes += width, down += width)
+#pragma omp simd
+        for (long j = 0; j < width; j++) {
+            const float z = get(upstream[j]) * get(slopes[j]);
+            on_bias[j] += z;
+            down[j] = put(z);
+        }
     return 0;
 }
 
@@ -245,8 +266,8 @@ int drop(
     return 0;
 }
 
-/* ---- dropout of what is added to rows in float32, whole lanes wide, and the layer norm of the sum, in the type of
-   values. `statistics`, [2, rows]: of each row its mean, and what it is scaled by */
+/* ---- dropout of what, with a bias, is added to rows in float32, whole lanes wide, and the layer norm of the sum, in the
+   type of values. `statistics`, [2, rows]: of each row its mean, and what it is scaled by */
 
 static inline void norm_row(
     const float *restrict x, const float *restrict weight, const float *restrict bias, float eps, value *restrict y,
@@ -288,20 +309,20 @@ static inline void norm_row_back(
         down[j] = scale * (get(upstream[j]) * weight[j] - sum - (x[j] - mean) * scale * along);
 }
 
-/* `total` = x + dropout(added). */
+/* `total` = x + dropout(added + more). */
 int add_and_norm(
-    const float *restrict x, const value *restrict added, const int16_t *restrict draws, long first, float scale,
-    const float *restrict weight, const float *restrict bias, float eps, float *restrict total, value *restrict y,
-    float *restrict statistics, long rows, long width
+    const float *restrict x, const value *restrict added, const float *restrict more, const int16_t *restrict draws,
+    long first, float scale, const float *restrict weight, const float *restrict bias, float eps, float *restrict total,
+    value *restrict y, float *restrict statistics, long rows, long width
 ) {
     for (long r = 0; r < rows; r++, x += width, added += width, total += width, y += width) {
         if (draws) {
             const int16_t *restrict drawn = draws + r * width;
 #pragma omp simd
-            for (long j = 0; j < width; j++) total[j] = x[j] + get(added[j]) * kept(drawn, j, first, scale);
+            for (long j = 0; j < width; j++) total[j] = x[j] + (get(added[j]) + more[j]) * kept(drawn, j, first, scale);
         } else {
 #pragma omp simd
-            for (long j = 0; j < width; j++) total[j] = x[j] + get(added[j]);
+            for (long j = 0; j < width; j++) total[j] = x[j] + get(added[j]) + more[j];
         }
         norm_row(total, weight, bias, eps, y, statistics + r, statistics + rows + r, width);
     }
@@ -312,9 +333,10 @@ int add_and_norm(
 int add_and_norm_back(
     const float *restrict above, const value *restrict upstream, const float *restrict total,
     const float *restrict weight, const float *restrict statistics, const int16_t *restrict draws, long first,
-    float scale, float *restrict down, value *restrict on_added, float *restrict on_weight, float *restrict on_bias,
-    long rows, long width
+    float scale, float *restrict down, value *restrict on_added, float *restrict on_more, float *restrict on_weight,
+    float *restrict on_bias, long rows, long width
 ) {
+    memset(on_more, 0, width * sizeof(float));
     memset(on_weight, 0, width * sizeof(float));
     memset(on_bias, 0, width * sizeof(float));
     for (long r = 0; r < rows; r++, total += width, upstream += width, down += width, on_added += width) {
@@ -327,10 +349,17 @@ int add_and_norm_back(
         if (draws) {
             const int16_t *restrict drawn = draws + r * width;
 #pragma omp simd
-            for (long j = 0; j < width; j++) on_added[j] = put(down[j] * kept(drawn, j, first, scale));
+            for (long j = 0; j < width; j++) {
+                const float passed = down[j] * kept(drawn, j, first, scale);
+                on_more[j] += passed;
+                on_added[j] = put(passed);
+            }
         } else {
 #pragma omp simd
-            for (long j = 0; j < width; j++) on_added[j] = put(down[j]);
+            for (long j = 0; j < width; j++) {
+                on_more[j] += down[j];
+                on_added[j] = put(down[j]);
+            }
         }
     }
     return 0;

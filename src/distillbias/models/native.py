@@ -28,7 +28,7 @@ TYPES = {torch.float32: (), torch.bfloat16: ("-DBF16",)}
 MOST = 2  # threads of a process that one native one is faster than
 SECONDS = 60.0  # that a compiler may take
 
-Native = Callable[..., None]  # native("gelu", x, y, slopes, count): tensors by where they lie, None as a null pointer
+Native = Callable[..., None]  # native("drop", x, draws, ...): tensors by where they lie, None as a null pointer
 
 _aside = False
 

@@ -15,17 +15,22 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from distillbias.models.native import native
+from distillbias.models.native import Native, native
 
 REGISTER = 64  # bytes
 PIECE = 2**19  # values: what is computed of more of them on the way leaves the caches, which can take twice as long
 
 
-def gelu(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    """x/2 (1 + tanh(u)), u = sqrt(2/pi) (x + 0.044715 x^3): the tanh approximation of Hendrycks & Gimpel 2016.
+def gelu(x: Float[Tensor, "*rows width"], bias: Float[Tensor, " width"] | None = None) -> Float[Tensor, "*rows width"]:
+    """z/2 (1 + tanh(u)), u = sqrt(2/pi) (z + 0.044715 z^3), z = x + bias: the tanh approximation of Hendrycks & Gimpel
+    2016.
 
-    It is x sigmoid(2u), and a sigmoid costs a CPU much less than a tanh.
+    It is z sigmoid(2u), and a sigmoid costs a CPU much less than a tanh.
     """
+    if x.device.type == "cpu" and (functions := native(x)):
+        bias = torch.zeros(x.shape[-1:]) if bias is None else bias
+        return _NativeGelu.apply(x.contiguous(), bias, functions)
+    x = x if bias is None else x + bias.to(x.dtype)
     return _Gelu.apply(x) if x.device.type == "cpu" else F.gelu(x, approximate="tanh")
 
 
@@ -43,16 +48,14 @@ def softmax(scores: Float[Tensor, "*any keys"]) -> Float[Tensor, "*any keys"]:
 
 
 class _Gelu(torch.autograd.Function):
-    """Keeps the slope instead of x, because all it is made of is at hand in the forward pass."""
+    """By torch's operators. Both keep the slope instead of x, because all it is made of is at hand in the forward
+    pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         x = x.contiguous()
         found, slopes = torch.empty_like(x), torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        if functions := native(x):
-            functions("gelu", x, found, slopes, x.numel())
-        else:
-            _gelu(x, found, slopes)
+        _gelu(x, found, slopes)
         if slopes is not None:
             ctx.save_for_backward(slopes)
         return found
@@ -64,8 +67,27 @@ class _Gelu(torch.autograd.Function):
         return upstream * slope
 
 
+class _NativeGelu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bias: Tensor, functions: Native) -> Tensor:
+        found, slopes = torch.empty_like(x), torch.empty_like(x) if any(ctx.needs_input_grad) else None
+        width = len(bias)
+        functions("gelu", x, bias, found, slopes, x.numel() // width, width)
+        if slopes is not None:
+            ctx.save_for_backward(slopes, bias)
+        ctx.functions = functions
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None]:
+        slopes, bias = ctx.saved_tensors
+        down, on_bias, width = torch.empty_like(slopes), torch.empty_like(bias), len(bias)
+        ctx.functions("gelu_back", upstream.contiguous(), slopes, down, on_bias, slopes.numel() // width, width)
+        return down, on_bias, None
+
+
 def _gelu(x: Tensor, found: Tensor, slopes: Tensor | None) -> None:
-    """By torch's operators."""
     first, third = 2 * sqrt(2 / pi), 0.044715  # 2u = first (x + third x^3)
     for start in range(0, x.numel(), PIECE):
         piece = slice(start, start + PIECE)
