@@ -28,7 +28,7 @@ def gelu(x: Float[Tensor, "*rows width"], bias: Float[Tensor, " width"] | None =
     It is z sigmoid(2u), and a sigmoid costs a CPU much less than a tanh.
     """
     if x.device.type == "cpu" and (functions := native(x)):
-        bias = torch.zeros(x.shape[-1:]) if bias is None else bias
+        bias = torch.zeros(x.shape[-1:], dtype=torch.float32) if bias is None else bias
         return _NativeGelu.apply(x.contiguous(), bias, functions)
     x = x if bias is None else x + bias.to(x.dtype)
     return _Gelu.apply(x) if x.device.type == "cpu" else F.gelu(x, approximate="tanh")
