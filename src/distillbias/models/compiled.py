@@ -27,7 +27,7 @@ from distillbias.models.native import Native, native
 
 Norm = TypeVar("Norm", nn.BatchNorm1d, nn.BatchNorm2d)
 LANES = 16  # of native.c
-LONGEST = 64  # words that attention is native for (MOST_WORDS). Of more, torch's products in bf16 are as fast
+LONGEST = 64  # words that attention is native for (MOST_WORDS); of more it was not tried
 
 
 def product(
