@@ -151,7 +151,7 @@ def steps_a_second(
         lambda rows, inputs: answers.index_select(0, rows),
     )
     if not recorded:
-        loop.recorder = lambda model: None  # type: ignore[assignment]
+        loop.recorder = lambda *_: None  # type: ignore[assignment]
     warmup, began = WARMUP[task], 0.0
     for step in loop.train(model, objective, batches, recipe, recipe.steps(len(examples))):
         if step.done < warmup or (step.done - warmup) % LOOK:

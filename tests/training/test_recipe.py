@@ -1,6 +1,8 @@
 """Schedules by hand, penalties against autograd, clipping against PyTorch's own, one tensor at a time."""
 
-from math import cos, pi
+from collections.abc import Callable
+from contextlib import nullcontext
+from math import cos, inf, nan, pi
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from distillbias.errors import InputError
+from distillbias.models.native import put_aside
 from distillbias.training.adam import Adam, RAdam
 from distillbias.training.recipe import (
     CosineRestarts,
@@ -18,6 +21,7 @@ from distillbias.training.recipe import (
     add_penalty_gradient,
     clip_each,
     make_optimizer,
+    shape_gradients,
     weight_matrices,
 )
 
@@ -99,6 +103,43 @@ def test_each_tensor_is_clipped_by_itself() -> None:
     clip_each(list(model.parameters()), 1.0)
     for parameter, gradient in zip(model.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient)
+
+
+SHAPES = [(1,), (15,), (16, 1), (31, 33), (1024,), (3, 1024), (17, 257), (8, 4, 3, 3)]
+
+
+@pytest.mark.parametrize("limit", [inf, 3.0, 1e-3])
+@pytest.mark.parametrize("l1, l2", [(0.0, 0.0), (0.1, 0.0), (0.0, 0.2), (0.1, 0.2)])
+@pytest.mark.parametrize("way", [nullcontext, put_aside])
+def test_both_ways_shape_gradients_as_double_precision_does(way: Callable, l1: float, l2: float, limit: float) -> None:
+    random = torch.Generator().manual_seed(1)
+    parameters = [nn.Parameter(torch.randn(shape, generator=random)) for shape in SHAPES]
+    parameters[-1].data = parameters[-1].data.to(memory_format=torch.channels_last)
+    parameters[3].data[0, :7] = 0.0  # which a sum of |w| does not push anywhere
+    expected = []
+    for number, parameter in enumerate(parameters):
+        parameter.grad = torch.randn_like(parameter) * 10.0 ** (number % 4 - 2)
+        gradient, weight = parameter.grad.double(), parameter.detach().double()
+        if parameter.ndim > 1:
+            gradient = gradient + l1 * weight.sign() + 2 * l2 * weight
+        expected.append(gradient * min(1.0, limit / gradient.norm().item()))
+    with way():
+        shape_gradients(parameters, l1, l2, limit)
+    for parameter, gradient in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(parameter.grad.double(), gradient, rtol=3e-6, atol=1e-7 * float(gradient.norm()))
+
+
+@pytest.mark.parametrize("way", [nullcontext, put_aside])
+@pytest.mark.parametrize("bad", [nan, inf])
+def test_what_is_not_finite_stays_so(way: Callable, bad: float) -> None:
+    """Or a training that has diverged would go on as if it had not."""
+    for in_weight in (True, False):
+        parameter = nn.Parameter(torch.ones(5, 300))
+        parameter.grad = torch.ones(5, 300)
+        (parameter.data if in_weight else parameter.grad)[2, 3] = bad
+        with way():
+            shape_gradients([parameter], 0.0, 0.1, 1.0)
+        assert not parameter.grad.isfinite().all()
 
 
 def test_optimizers_by_name() -> None:

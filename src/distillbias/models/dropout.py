@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from distillbias.models.kernels import cdiv, kernels, ready
-from distillbias.models.native import Native, native
+from distillbias.models.native import Native, heard, native
 
 Draws = Int16[Tensor, " count"]
 BLOCK = 1024  # values that a kernel's program reads
@@ -88,9 +88,13 @@ def fill(words: Int64[Tensor, " count"], stream: torch.Generator) -> Int64[Tenso
     functions = native(words, torch.float32, shared=False)
     if functions is None or not _draws_as_torch(functions):
         return words.random_(-(2**63), None, generator=stream)
-    state = stream.get_state()
-    functions("random_words", state, words, len(words))
-    stream.set_state(state)
+
+    def draw() -> None:
+        state = stream.get_state()
+        functions("random_words", state, words, len(words))
+        stream.set_state(state)
+
+    heard(draw, [words])
     return words
 
 
@@ -157,3 +161,9 @@ def give_stream(model: nn.Module, stream: torch.Generator) -> None:
     for module in model.modules():
         if isinstance(module, Dropout):
             module.stream = stream
+
+
+def streams_of(model: nn.Module) -> list[torch.Generator]:
+    """Each stream that a dropout layer of `model` draws from, once."""
+    found = (layer.stream for layer in model.modules() if isinstance(layer, Dropout))
+    return [*dict.fromkeys(stream for stream in found if stream is not None)]

@@ -599,7 +599,8 @@ enum {
     ACROSS = 4,              /* and vectors, whose sums registers hold, beside what they are made of */
     COLUMNS = ACROSS * LANES,
     NEAR = 96,               /* words that are summed over at a time: what rows share then stays in the near cache, */
-    SOME = 96                /* rows that are multiplied at once */
+    SOME = 96,               /* rows that are multiplied at once */
+    BROAD = 4 * COLUMNS      /* columns that a batch norm's gradients are made of at once: long pieces of each row */
 };
 
 INLINE void multiply_block(
@@ -607,6 +608,8 @@ INLINE void multiply_block(
     long inner, long columns, int more, const int rows, const int vectors
 ) {
     lanes sums[DOWN][ACROSS];
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < vectors; v++) __builtin_prefetch(c + i * apart + v * LANES, 1); /* it is there when written */
     for (int i = 0; i < rows; i++)
         for (int v = 0; v < vectors; v++) sums[i][v] = (lanes){0}; /* all at once they would be zeroed in memory */
     for (long k = 0; k < inner; k++) {
@@ -1086,11 +1089,11 @@ int layer_back(
     value *const slopes = (value *)lines_of(rows * after);
     if (!slopes) return 1;
     if (!draws) draws = (const int16_t *)upstream, first = INT16_MIN, scale = 1.0f;
-    #pragma omp parallel for schedule(dynamic) if (after > COLUMNS)
-    for (long n = 0; n < after; n += COLUMNS)
+#pragma omp parallel for schedule(dynamic) if (after > BROAD)
+    for (long n = 0; n < after; n += BROAD)
         normalise_back(
             upstream + n, gain + n, draws + n, first, scale, reached + n, statistics + n, statistics + after + n,
-            slopes + n, on_bias + n, on_gain + n, on_shift + n, after - n < COLUMNS ? after - n : COLUMNS, rows, after
+            slopes + n, on_bias + n, on_gain + n, on_shift + n, after - n < BROAD ? after - n : BROAD, rows, after
         );
     const int failed = products_back(slopes, x, weight, down, on_weight, rows, before, after);
     free(slopes);
@@ -1683,5 +1686,34 @@ int cross_entropy(
         for (long j = 0; j < words; j++) logits[j] = put(q[j] * part);
     }
     free(q);
+    return 0;
+}
+
+enum { PIECE = 1024 }; /* values that are squared before their sum is added in double precision */
+
+/* ---- what is between the backward pass and a step, of one tensor. To `slopes` the gradient of l1 sum |w| + l2 sum w^2
+   is added; if their norm is more than `limit` then, they are scaled down to it. */
+int shape_gradient(
+    const float *restrict weights, float *restrict slopes, long count, float l1, float l2, float limit
+) {
+    double squares = 0.0;
+    for (long start = 0; start < count; start += PIECE) {
+        const long end = count - start < PIECE ? count : start + PIECE;
+        float here = 0.0f;
+        if (l1 != 0.0f || l2 != 0.0f)
+#pragma omp simd
+            for (long i = start; i < end; i++) {
+                const float w = weights[i], sign = w > 0.0f ? 1.0f : w < 0.0f ? -1.0f : w; /* NaN stays */
+                slopes[i] += 2.0f * l2 * w + l1 * sign;
+            }
+#pragma omp simd reduction(+ : here)
+        for (long i = start; i < end; i++) here += slopes[i] * slopes[i];
+        squares += here;
+    }
+    const float norm = sqrt(squares);
+    if (norm <= limit) return 0;
+    const float scale = limit / norm;
+#pragma omp simd
+    for (long i = 0; i < count; i++) slopes[i] *= scale;
     return 0;
 }

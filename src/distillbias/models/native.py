@@ -11,7 +11,7 @@ import os
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -29,8 +29,10 @@ MOST = 2  # threads of a process that one native one is faster than
 SECONDS = 60.0  # that a compiler may take
 
 Native = Callable[..., None]  # native("drop", x, draws, ...): tensors by where they lie, None as a null pointer
+Listener = Callable[[Callable[[], None], Sequence[Tensor]], None]
 
 _aside = False
+_listener: Listener | None = None
 
 
 def native(x: Tensor, kind: torch.dtype | None = None, shared: bool = True) -> Native | None:
@@ -60,6 +62,29 @@ def put_aside() -> Iterator[None]:
         _aside = before
 
 
+@contextmanager
+def listened(listener: Listener) -> Iterator[None]:
+    """Within, it is told of calls that no operator of torch shows, and of the tensors that they read and write."""
+    global _listener
+    before, _listener = _listener, listener
+    try:
+        yield
+    finally:
+        _listener = before
+
+
+def heard(call: Callable[[], None], tensors: Sequence[Tensor]) -> None:
+    """Make a call in which no operator of torch is. Of those within it nobody hears."""
+    global _listener
+    listener, _listener = _listener, None
+    try:
+        call()
+    finally:
+        _listener = listener
+    if listener is not None:
+        listener(call, tensors)
+
+
 @cache
 def _functions(kind: torch.dtype) -> Native | None:
     if kind not in TYPES:
@@ -76,8 +101,14 @@ def _functions(kind: torch.dtype) -> Native | None:
         if name not in known:
             known[name] = getattr(library, name)
             known[name].argtypes = [*map(_type, given)]  # told once: ctypes then converts in no time to speak of
-        if known[name](*[each.data_ptr() if isinstance(each, Tensor) else each for each in given]):
-            raise MemoryError(f"{name} found no memory")
+        function = known[name]
+        pointers = [each.data_ptr() if isinstance(each, Tensor) else each for each in given]
+
+        def act() -> None:
+            if function(*pointers):
+                raise MemoryError(f"{name} found no memory")
+
+        heard(act, [each for each in given if isinstance(each, Tensor)])
 
     return call
 

@@ -1,37 +1,20 @@
-"""Steps that are recorded once and replayed as one launch: of a small model a GPU waits for launches, not for sums.
+"""Steps on a GPU that are recorded as CUDA graphs, each replayed as one launch. None may wait for the device."""
 
-The first steps of each shape of batch are taken as they come: they make what is made once (the optimiser's state, a
-library's workspace). Then one is recorded as a CUDA graph, on memory of its own into which later batches are copied.
-What a recorded step reads anew is in memory or in a random stream; numbers of Python are as they were (so the learning
-rate must be a tensor: `Adam.hold_rate`). Nothing in a step may wait for the device.
-"""
-
-from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from distillbias.models.dropout import Dropout
-from distillbias.models.output import Factored
-from distillbias.training.objectives import Batch
+from distillbias.models.dropout import streams_of
 
-Update = Callable[[Batch], Tensor]  # takes a step, gives its loss
-Replay = Callable[[], Tensor]
-Record = Callable[[Replay], Replay]  # of a step that it does not take
-
-BEFORE = 3  # steps of a shape that are taken as they come
-MOST = 128  # shapes that are recorded; each keeps a graph of some hundred launches
+Take = Callable[[], Tensor]  # a step; gives its loss
 
 
-def recorder(model: nn.Module) -> Record | None:
-    """How steps of `model` are recorded where it is: as CUDA graphs; None on devices that have none."""
-    if next(model.parameters()).device.type != "cuda":
-        return None
-    streams = {layer.stream for layer in model.modules() if isinstance(layer, Dropout) and layer.stream is not None}
+def recorder(model: nn.Module) -> Callable[[Take], Take]:
+    streams = streams_of(model)
     pool = torch.cuda.graph_pool_handle()  # one for all: of two graphs never both are under way
 
-    def record(step: Replay) -> Replay:
+    def record(step: Take) -> Take:
         graph, states = torch.cuda.CUDAGraph(), {stream: stream.get_state() for stream in streams}
         for stream in streams:
             graph.register_generator_state(stream)
@@ -56,59 +39,3 @@ def _generator(device: torch.device, state: Tensor) -> torch.Generator:
     generator = torch.Generator(device)
     generator.set_state(state)
     return generator
-
-
-class Replays:
-    """An `Update` that is recorded for each shape of its batch; if that fails it says so and is taken as it comes."""
-
-    def __init__(self, update: Update, record: Record):
-        self.update, self.record, self.failed = update, record, False
-        self.seen: Counter[Hashable] = Counter()
-        self.kept: dict[Hashable, tuple[Batch, Replay]] = {}
-
-    def __call__(self, batch: Batch) -> Tensor:
-        shape = shape_of(batch)
-        self.seen[shape] += 1
-        if shape not in self.kept and not (self.seen[shape] > BEFORE and self._recorded(shape, batch)):
-            return self.update(batch)
-        held, replay = self.kept[shape]
-        for ours, given in zip(contents(held), contents(batch), strict=True):
-            ours.copy_(given, non_blocking=True)
-        return replay().clone()  # the next replay writes over it
-
-    def _recorded(self, shape: Hashable, batch: Batch) -> bool:
-        if self.failed or len(self.kept) >= MOST:
-            return False
-        held = own(batch)
-        try:
-            self.kept[shape] = held, self.record(lambda: self.update(held))
-        except RuntimeError as error:
-            self.failed = True
-            print(f"steps cannot be recorded, each is launched anew: {_first_line(error)}")
-        return not self.failed
-
-
-def _first_line(error: BaseException) -> str:
-    """Of what went wrong first: the end of a recording that failed complains of that, too."""
-    while error.__context__ is not None:
-        error = error.__context__
-    return str(error).strip().partition("\n")[0]
-
-
-def contents(batch: Batch) -> list[Tensor]:
-    """What differs from batch to batch. The matrix of a teacher's language model does not."""
-    signal = batch.signal.states if isinstance(batch.signal, Factored) else batch.signal
-    return [batch.inputs, batch.labels] + ([] if signal is None else [signal])
-
-
-def shape_of(batch: Batch) -> Hashable:
-    matrix = batch.signal.matrix.data_ptr() if isinstance(batch.signal, Factored) else None
-    return tuple((each.shape, each.stride(), each.dtype) for each in contents(batch)), matrix, batch.share
-
-
-def own(batch: Batch) -> Batch:
-    """The same in memory of its own."""
-    inputs, labels, *rest = (each.clone() for each in contents(batch))
-    if isinstance(batch.signal, Factored):
-        return batch._replace(inputs=inputs, labels=labels, signal=batch.signal._replace(states=rest[0]))
-    return batch._replace(inputs=inputs, labels=labels, signal=rest[0] if rest else None)

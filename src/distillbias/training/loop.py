@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from distillbias.training.adam import Held
-from distillbias.training.graphs import Replays, Update, recorder
 from distillbias.training.objectives import Batch, Objective
 from distillbias.training.parallel import ALONE, Ranks
 from distillbias.training.recipe import Recipe, make_optimizer, set_rate, shape_gradients
+from distillbias.training.replays import Replays, Update, recorder
 
 
 class Step(NamedTuple):
@@ -33,7 +33,7 @@ def train(
     A training that goes on gives its `optimizer` and the steps that it has done, and the batches that follow them.
     Over several `ranks` each gives its own parts of the batches, and all of them take the same steps.
     Nothing here waits for the device: the caller reads losses when it wants to, checks that they are
-    finite, saves, logs and evaluates. So on a GPU one process records its steps and replays them (`graphs.py`).
+    finite, saves, logs and evaluates. So one process records its steps and replays them (`replays.py`).
     """
     device = next(model.parameters()).device.type
     optimizer = optimizer or make_optimizer(model, recipe)
@@ -55,7 +55,7 @@ def train(
         return whole
 
     take: Update = update
-    record = recorder(model) if ranks.world == 1 else None
+    record = recorder(model, optimizer) if ranks.world == 1 else None
     if isinstance(optimizer, Held) and (record or device == "cuda"):
         optimizer.hold_rate()  # which lets a GPU take the whole step in one launch, recorded or not
     if isinstance(optimizer, Held) and record:

@@ -1,0 +1,88 @@
+"""Steps that are recorded once and replayed: of a small model they wait for launches or calls, not for sums.
+
+The first steps of each shape of batch are taken as they come: they make what is made once (the optimiser's state, a
+library's workspace). Then one is recorded, on a GPU as a CUDA graph (`graphs.py`), on a CPU as a tape (`tapes.py`), on
+memory of its own into which later batches are copied. What a recorded step reads anew is in memory or in a random
+stream; numbers of Python are as they were (so the learning rate must be a tensor: `Adam.hold_rate`).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Hashable
+
+import torch
+from torch import Tensor, nn
+
+from distillbias.models.output import Factored
+from distillbias.training import graphs, tapes
+from distillbias.training.objectives import Batch
+
+Update = Callable[[Batch], Tensor]  # takes a step, gives its loss
+Replay = Callable[[], Tensor]
+Record = Callable[[Replay], Replay]  # of a step that it does not take
+
+BEFORE = 3  # steps of a shape that are taken as they come
+MOST = 128  # shapes that are recorded; each keeps a graph of some hundred launches
+
+
+def recorder(model: nn.Module, optimizer: torch.optim.Optimizer) -> Record | None:
+    """How steps of `model` are recorded where it is; None on devices where they are not."""
+    device = next(model.parameters()).device.type
+    if device == "cuda":
+        return graphs.recorder(model)
+    return tapes.recorder(model, optimizer) if device == "cpu" else None
+
+
+class Replays:
+    """An `Update` that is recorded for each shape of its batch; if that fails it says so and is taken as it comes."""
+
+    def __init__(self, update: Update, record: Record):
+        self.update, self.record, self.failed = update, record, False
+        self.seen: Counter[Hashable] = Counter()
+        self.kept: dict[Hashable, tuple[Batch, Replay]] = {}
+
+    def __call__(self, batch: Batch) -> Tensor:
+        shape = shape_of(batch)
+        self.seen[shape] += 1
+        if shape not in self.kept and not (self.seen[shape] > BEFORE and self._recorded(shape, batch)):
+            return self.update(batch)
+        held, replay = self.kept[shape]
+        for ours, given in zip(contents(held), contents(batch), strict=True):
+            ours.copy_(given, non_blocking=True)
+        return replay().clone()  # the next replay writes over it
+
+    def _recorded(self, shape: Hashable, batch: Batch) -> bool:
+        if self.failed or len(self.kept) >= MOST:
+            return False
+        held = own(batch)
+        try:
+            self.kept[shape] = held, self.record(lambda: self.update(held))
+        except RuntimeError as error:
+            self.failed = True
+            print(f"steps cannot be recorded, each is launched anew: {_first_line(error)}")
+        return not self.failed
+
+
+def _first_line(error: BaseException) -> str:
+    """Of what went wrong first: the end of a recording that failed complains of that, too."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return str(error).strip().partition("\n")[0]
+
+
+def contents(batch: Batch) -> list[Tensor]:
+    """What differs from batch to batch. The matrix of a teacher's language model does not."""
+    signal = batch.signal.states if isinstance(batch.signal, Factored) else batch.signal
+    return [batch.inputs, batch.labels] + ([] if signal is None else [signal])
+
+
+def shape_of(batch: Batch) -> Hashable:
+    matrix = batch.signal.matrix.data_ptr() if isinstance(batch.signal, Factored) else None
+    return tuple((each.shape, each.stride(), each.dtype) for each in contents(batch)), matrix, batch.share
+
+
+def own(batch: Batch) -> Batch:
+    """The same in memory of its own."""
+    inputs, labels, *rest = (each.clone() for each in contents(batch))
+    if isinstance(batch.signal, Factored):
+        return batch._replace(inputs=inputs, labels=labels, signal=batch.signal._replace(states=rest[0]))
+    return batch._replace(inputs=inputs, labels=labels, signal=rest[0] if rest else None)
