@@ -189,7 +189,7 @@ def divergence(
     functions = native(student) if precise and student.requires_grad and not teacher.requires_grad else None
     if functions is None:
         return None
-    return factor * _Diverge.apply(student, teacher.contiguous(), temperature, functions)
+    return _Diverge.apply(student.contiguous(), teacher.contiguous(), temperature, factor, functions)
 
 
 def attend(
@@ -373,9 +373,11 @@ class _Diverge(torch.autograd.Function):
     """The gradient is made with the loss; backward only scales it."""
 
     @staticmethod
-    def forward(ctx: Any, student: Tensor, teacher: Tensor, temperature: float, functions: Native) -> Tensor:
-        slopes, losses = student.clone(memory_format=torch.contiguous_format), student.new_empty(len(student))
-        functions("kl_from_teacher", slopes, teacher, 1 / temperature, losses, *student.shape)
+    def forward(
+        ctx: Any, student: Tensor, teacher: Tensor, temperature: float, factor: float, functions: Native
+    ) -> Tensor:
+        slopes, losses = torch.empty_like(student), student.new_empty(len(student))
+        functions("kl_from_teacher", student, teacher, 1 / temperature, factor, slopes, losses, *student.shape)
         ctx.save_for_backward(slopes)
         return losses
 
@@ -383,7 +385,7 @@ class _Diverge(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         (slopes,) = ctx.saved_tensors
-        return slopes * upstream[:, None], None, None, None
+        return slopes * upstream[:, None], None, None, None, None
 
 
 class _Attend(torch.autograd.Function):

@@ -1648,24 +1648,26 @@ static float powers_of(
     return total;
 }
 
-/* KL(teacher || student) of the softened answers, in nats; `colder` is 1 / temperature. */
+/* `factor` times KL(teacher || student) of the softened answers, in nats; `colder` is 1 / temperature. The slopes may
+   take the place of the student's logits. */
 int kl_from_teacher(
-    value *restrict student, const value *restrict teacher, float colder, float *restrict losses, long rows, long words
+    const value *student, const value *restrict teacher, float colder, float factor, value *slopes,
+    float *restrict losses, long rows, long words
 ) {
     float *const q = malloc(2 * words * sizeof(float)), *const p = q + words;
     if (!q) return 1;
-    for (long r = 0; r < rows; r++, student += words, teacher += words) {
+    for (long r = 0; r < rows; r++, student += words, teacher += words, slopes += words) {
         float z0, t0, along = 0.0f;
         const float q_total = powers_of(student, colder, words, q, &z0);
         const float p_total = powers_of(teacher, colder, words, p, &t0);
-        const float part = colder / q_total;
+        const float part = factor * colder / q_total;
         const float ratio = q_total / p_total; /* 1 if both say the same: then exactly nothing is left */
 #pragma omp simd reduction(+ : along)
         for (long j = 0; j < words; j++) {
             along += p[j] * ((get(teacher[j]) - t0) - (get(student[j]) - z0));
-            student[j] = put(part * (q[j] - ratio * p[j]));
+            slopes[j] = put(part * (q[j] - ratio * p[j]));
         }
-        losses[r] = along * colder / p_total + logf(q_total) - logf(p_total);
+        losses[r] = factor * (along * colder / p_total + logf(q_total) - logf(p_total));
     }
     free(q);
     return 0;

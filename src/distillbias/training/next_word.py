@@ -62,7 +62,7 @@ def kl_from_teacher(
     def kernel(logits: Tensor, said: Tensor) -> Tensor:
         if functions := native(logits):
             losses = torch.empty(len(logits))
-            functions("kl_from_teacher", logits, said, 1 / temperature, losses, *logits.shape)
+            functions("kl_from_teacher", logits, said, 1 / temperature, 1.0, logits, losses, *logits.shape)
             return losses
         z, t = _precise(logits) / temperature, _precise(said) / temperature
         (q, log_total_q), (p, log_total_p) = _softmax(z), _softmax(t)

@@ -123,12 +123,13 @@ class Tape(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         found = func(*args, **(kwargs or {}))
         if self.playable:
-            self._operator(func, args, kwargs or {}, [each for each in tree_leaves(found) if each is not None])
+            self._operator(func, args, kwargs or {}, found)
         return found
 
-    def _operator(self, func: Any, args: tuple, kwargs: dict, found: list[Any]) -> None:
+    def _operator(self, func: Any, args: tuple, kwargs: dict, result: Any) -> None:
         # not the tensors themselves: of a gradient that somebody else holds, too, autograd makes a copy
-        args, kwargs, found = tree_map_only(Tensor, torch.detach, (args, kwargs, found))
+        args, kwargs, result = tree_map_only(Tensor, torch.detach, (args, kwargs, result))
+        found = [each for each in tree_leaves(result) if each is not None]
         given = {_place(each) for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)}
         if not all(isinstance(each, Tensor) for each in found):
             if given:  # or it was of types only
@@ -144,9 +145,9 @@ class Tape(TorchDispatchMode):
         call: Callable[[], Any] = partial(func._op, *args, **kwargs)
         if func is COPY and new:
             call = partial(new[0].copy_, args[0])
-        elif len(new) == len(found) == 1 and (writing := _writing(func)):
-            into, name = writing
-            call = partial(into, *args, **kwargs, **{name: new[0]})
+        elif new and isinstance(result, Tensor):
+            into, name = _writing(func)
+            call = partial(into, *args, **kwargs, **{name: new[0]}) if into else partial(_filled, call, new[0])
         elif new:
             call = partial(_copied, call, [each if _place(each) not in given else None for each in found])
         if self.taught != torch.is_grad_enabled():
@@ -187,6 +188,10 @@ def _tells(func: Any, args: tuple) -> bool:
     return bool(SHAPING.intersection(func.tags))
 
 
+def _filled(call: Callable[[], Tensor], kept: Tensor) -> None:
+    kept.copy_(call())
+
+
 def _copied(call: Callable[[], Any], kept: Sequence[Tensor | None]) -> None:
     found = (each for each in tree_leaves(call()) if each is not None)
     for ours, new in zip(kept, found, strict=True):
@@ -195,11 +200,11 @@ def _copied(call: Callable[[], Any], kept: Sequence[Tensor | None]) -> None:
 
 
 @cache
-def _writing(func: Any) -> tuple[Callable[..., Any], str] | None:
-    """The same operator, writing where it is told to, and by what name it is told."""
+def _writing(func: Any) -> tuple[Callable[..., Any] | None, str]:
+    """The same operator, writing where it is told to, and by what name it is told; None if there is none."""
     wanted = [(each.name, str(each.type)) for each in func._schema.arguments]
     for each in (getattr(func.overloadpacket, name) for name in func.overloadpacket.overloads()):
         given, into = ([one for one in each._schema.arguments if one.is_out == told] for told in (False, True))
         if len(into) == 1 and [(one.name, str(one.type)) for one in given] == wanted:
             return each._op, into[0].name
-    return None
+    return None, ""
