@@ -213,7 +213,7 @@ def by_double(function: Callable[..., Tensor], x: Tensor, module: nn.Module, ups
         give_stream(each, torch.Generator().manual_seed(5))
     with torch.autocast("cpu", BF16):
         said = function(x, module)
-    assert said.dtype == BF16 and type(said.grad_fn).__name__ in ("_LayersBackward", "_ConvolveBackward")
+    assert said.dtype == BF16 and type(said.grad_fn).__name__ in ("LayersBackward", "ConvolveBackward")
     found = [said.detach(), *torch.autograd.grad(said, tensors, upstream)]
     tensors = [x.detach().double().requires_grad_(), *exact.parameters()]
     with put_aside():
@@ -275,7 +275,7 @@ def test_an_mlp_is_its_layers_one_by_one() -> None:
     def at_once(x: Tensor) -> list[Tensor]:
         give_stream(mlp, torch.Generator().manual_seed(3))
         output = mlp(x)
-        assert type(output.logits.grad_fn).__name__ == "_LayersBackward"
+        assert type(output.logits.grad_fn).__name__ == "LayersBackward"
         assert output.hidden["penultimate"] is output.hidden["hidden2"]
         return [*(output.hidden[f"hidden{depth}"] for depth in range(3)), output.logits]
 

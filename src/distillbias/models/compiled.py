@@ -13,15 +13,14 @@ torch's 163. (All in one run, at commit 6043530.)
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any, NamedTuple, TypeGuard, TypeVar
+from typing import NamedTuple, TypeGuard, TypeVar
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
-from distillbias.models import fused, fused_rows, fused_words
+from distillbias.models import fused, fused_rows, fused_words, passes
 from distillbias.models.dropout import Dropout
 from distillbias.models.native import Native, native
 
@@ -59,7 +58,7 @@ def add_and_norm(
     chosen = (dropout.draws(added.numel(), added.device), dropout.first_kept, dropout.scale)
     bias = torch.zeros_like(norm.bias) if bias is None else bias
     given = x.contiguous(), added.contiguous(), bias, norm.weight, norm.bias
-    return _AddAndNorm.apply(*given, functions, norm.eps, chosen)
+    return passes.AddAndNorm.apply(*given, functions, norm.eps, chosen)
 
 
 class Layer(NamedTuple):
@@ -95,7 +94,7 @@ def layers(
         chosen.append((draws, dropout.first_kept, dropout.scale))
     if answer is not None:
         parameters += [answer.weight, answer.bias]
-    return [*_Layers.apply(x.to(torch.bfloat16).contiguous(), functions, norms, chosen, *parameters)]
+    return [*passes.Layers.apply(x.to(torch.bfloat16).contiguous(), functions, norms, chosen, *parameters)]
 
 
 def normalise(x: Float[Tensor, "batch before"], layer: Layer) -> Float[Tensor, "batch after"] | None:
@@ -133,7 +132,7 @@ def finish(
     shape = batch, channels, rows // pool, columns // pool
     draws, scale = dropout.draws(prod(shape), x.device), dropout.scale
     chosen = (draws, dropout.first_kept, 1.0 if draws is None else scale)
-    return _Finish.apply(x, norm.weight, norm.bias, functions, norm, (shape, before // channels, pool), chosen)
+    return passes.Finish.apply(x, norm.weight, norm.bias, functions, norm, (shape, before // channels, pool), chosen)
 
 
 def _learns(norm: nn.Module, kind: type[Norm]) -> TypeGuard[Norm]:
@@ -168,7 +167,7 @@ def convolve(
     ):
         return None
     functions = _in_bf16(x) if weight.dtype == torch.float32 else None
-    return None if functions is None else _Convolve.apply(x.to(torch.bfloat16), weight, bias, functions)
+    return None if functions is None else passes.Convolve.apply(x.to(torch.bfloat16), weight, bias, functions)
 
 
 def _in_bf16(x: Tensor) -> Native | None:
@@ -189,7 +188,7 @@ def divergence(
     functions = native(student) if precise and student.requires_grad and not teacher.requires_grad else None
     if functions is None:
         return None
-    return _Diverge.apply(student.contiguous(), teacher.contiguous(), temperature, factor, functions)
+    return passes.Diverge.apply(student.contiguous(), teacher.contiguous(), temperature, factor, functions)
 
 
 def attend(
@@ -203,215 +202,4 @@ def attend(
     if functions is None:
         return fused_words.attend(qkv, hidden, heads, dropout) if fused_words.attend_usable(qkv, heads) else None
     draws = dropout.draws(batch * heads * time * time, qkv.device)
-    return _Attend.apply(qkv.contiguous(), functions, hidden.float().contiguous(), heads, draws, dropout)
-
-
-class _AddAndNorm(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        added: Tensor,
-        more: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        functions: Native,
-        eps: float,
-        chosen: Any,
-    ) -> tuple[Tensor, Tensor]:
-        total, y = torch.empty_like(x), torch.empty_like(added)
-        width = x.shape[-1]
-        rows = x.numel() // width
-        statistics = x.new_empty(2, rows)
-        functions("add_and_norm", x, added, more, *chosen, weight, bias, eps, total, y, statistics, rows, width)
-        ctx.save_for_backward(total, weight, statistics)
-        ctx.functions, ctx.chosen, ctx.kind = functions, chosen, added.dtype
-        ctx.set_materialize_grads(False)
-        return total, y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, above: Tensor | None, upstream: Tensor | None) -> tuple[Tensor | None, ...]:
-        total, weight, statistics = ctx.saved_tensors
-        upstream = torch.zeros_like(total, dtype=ctx.kind) if upstream is None else upstream.contiguous()
-        above = None if above is None else above.contiguous()
-        down, on_added, slopes = torch.empty_like(total), torch.empty_like(upstream), weight.new_empty(3, len(weight))
-        given = above, upstream, total, weight, statistics, *ctx.chosen
-        ctx.functions("add_and_norm_back", *given, down, on_added, *slopes, statistics.shape[1], len(weight))
-        return down, on_added, *slopes.unbind(), None, None, None
-
-
-class _Layers(torch.autograd.Function):
-    """Of each layer what its ReLU let through is kept; the product itself is part of it, so that no weight and no
-    weight's gradient is written in another type. All layers are one function, because a call takes longer than the
-    smallest of them does."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, functions: Native, norms: list[Any], chosen: list[Any], *parameters: Tensor
-    ) -> tuple[Tensor, ...]:
-        """`parameters`: of each layer weight, bias, gain and shift; then weight and bias of the answer, if any."""
-        made: list[Tensor] = []
-        kept = [x]
-        rows = len(x)
-        for place, (numbers, choice) in enumerate(zip(norms, chosen, strict=True)):
-            weight, bias, gain, shift = parameters[4 * place : 4 * place + 4]
-            after, before = weight.shape
-            y = x.new_empty(rows, after)
-            reached, statistics = weight.new_empty(rows, after), weight.new_empty(2, after)
-            given = (x, weight, bias, gain, shift, *numbers, *choice)
-            functions("layer", *given, y, reached, statistics, rows, before, after)
-            kept += [weight, gain, reached, statistics, y]
-            made.append(x := y)
-        if len(parameters) > 4 * len(norms):
-            weight, bias = parameters[-2:]
-            after, before = weight.shape
-            y = x.new_empty(rows, after)
-            functions("linear", x, weight, bias, y, rows, before, after)
-            kept.append(weight)
-            made.append(y)
-        ctx.save_for_backward(*kept)
-        ctx.functions, ctx.chosen = functions, chosen
-        ctx.set_materialize_grads(False)
-        return (*made,)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *upstreams: Tensor | None) -> tuple[Tensor | None, ...]:
-        kept, depth = ctx.saved_tensors, len(ctx.chosen)
-        found: list[Tensor | None] = []  # by the parameters, the last ones first
-        down: Tensor | None = None
-        if len(upstreams) > depth:
-            weight, x, upstream = kept[-1], kept[-2], upstreams[-1]
-            if upstream is None:
-                found = [None, None]
-            else:
-                down = torch.empty_like(x) if depth or ctx.needs_input_grad[0] else None
-                on_weight, on_bias = torch.empty_like(weight), weight.new_empty(len(weight))
-                sizes = len(x), *weight.shape[::-1]
-                ctx.functions("linear_back", upstream.contiguous(), x, weight, down, on_weight, on_bias, *sizes)
-                found = [on_bias, on_weight]
-        for place in reversed(range(depth)):
-            x, weight, gain, reached, statistics = kept[5 * place : 5 * place + 5]
-            upstream = _both(upstreams[place], down)
-            if upstream is None:
-                found += 4 * [None]
-                continue
-            down = torch.empty_like(x) if place or ctx.needs_input_grad[0] else None
-            on_weight, slopes = torch.empty_like(weight), weight.new_empty(3, len(weight))
-            given = (upstream.contiguous(), x, weight, gain, *ctx.chosen[place], reached, statistics)
-            ctx.functions("layer_back", *given, down, on_weight, slopes, len(x), *weight.shape[::-1])
-            on_bias, on_gain, on_shift = slopes.unbind()
-            found += [on_shift, on_gain, on_bias, on_weight]
-        return down, None, None, None, *reversed(found)
-
-
-def _both(one: Tensor | None, other: Tensor | None) -> Tensor | None:
-    return other if one is None else one if other is None else one + other
-
-
-class _Finish(torch.autograd.Function):
-    """Where y is 0 nothing passed ReLU and dropout, so backward needs no draws; what was largest it finds again."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        gain: Tensor,
-        shift: Tensor,
-        functions: Native,
-        norm: nn.BatchNorm2d,
-        cut: tuple[tuple[int, int, int, int], int, int],
-        chosen: Any,
-    ) -> Tensor:
-        shape, group, pool = cut
-        batch, channels, rows, columns = shape
-        sizes = batch * rows, columns, channels, group, pool
-        y = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
-        statistics = gain.new_empty(2, channels)
-        running = (norm.running_mean, norm.running_var, norm.num_batches_tracked)
-        functions("finish", x, gain, shift, norm.eps, norm.momentum, *running, *chosen, y, statistics, *sizes)
-        ctx.save_for_backward(x, y, gain, shift, statistics)
-        ctx.functions, ctx.scale, ctx.sizes = functions, chosen[2], sizes
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        x, y, gain, shift, statistics = ctx.saved_tensors
-        upstream = upstream.contiguous(memory_format=torch.channels_last)
-        down, gradients = torch.empty_like(x), torch.empty_like(statistics)
-        ctx.functions("finish_back", upstream, x, y, gain, shift, ctx.scale, statistics, down, gradients, *ctx.sizes)
-        return down, gradients[0], gradients[1], None, None, None, None
-
-
-class _Convolve(torch.autograd.Function):
-    """Makes the sums of pixels again for backward: they are four times as many numbers as the pixels."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, functions: Native) -> Tensor:
-        batch, before, rows, columns = x.shape
-        after = len(weight)
-        y = x.new_empty(batch, rows - 2, columns - 2, after).permute(0, 3, 1, 2)
-        sizes = batch, rows // 2 - 1, columns // 2 - 1, before, after
-        functions("convolve", x, weight, bias, y, *sizes)
-        ctx.save_for_backward(x, weight)
-        ctx.functions, ctx.sizes, ctx.biased = functions, sizes, bias is not None
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        upstream = upstream.contiguous(memory_format=torch.channels_last)
-        down, on_weight, on_bias = torch.empty_like(x), torch.empty_like(weight), weight.new_empty(len(weight))
-        ctx.functions("convolve_back", upstream, x, weight, down, on_weight, on_bias, *ctx.sizes)
-        return down, on_weight, on_bias if ctx.biased else None, None
-
-
-class _Diverge(torch.autograd.Function):
-    """The gradient is made with the loss; backward only scales it."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, student: Tensor, teacher: Tensor, temperature: float, factor: float, functions: Native
-    ) -> Tensor:
-        slopes, losses = torch.empty_like(student), student.new_empty(len(student))
-        functions("kl_from_teacher", student, teacher, 1 / temperature, factor, slopes, losses, *student.shape)
-        ctx.save_for_backward(slopes)
-        return losses
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        (slopes,) = ctx.saved_tensors
-        return slopes * upstream[:, None], None, None, None, None
-
-
-class _Attend(torch.autograd.Function):
-    """Keeps no scores: of a few words they are made again sooner than read again."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, qkv: Tensor, functions: Native, hidden: Tensor, heads: int, draws: Tensor | None, dropout: Dropout
-    ) -> Tensor:
-        batch, time, width = len(qkv), qkv.shape[1], qkv.shape[2] // 3
-        looked = qkv.new_empty(batch, time, width)
-        totals = torch.empty(batch, heads, time, 2) if ctx.needs_input_grad[0] else None
-        # what all rows or all words share does not move on
-        strides = (hidden.stride(0) if len(hidden) > 1 else 0, hidden.stride(2) if hidden.shape[2] > 1 else 0)
-        ctx.drop, ctx.sizes = (draws, dropout.first_kept, dropout.scale), (batch, time, heads, width // heads)
-        functions("attend", qkv, hidden, *strides, *ctx.drop, looked, totals, *ctx.sizes)
-        ctx.save_for_backward(qkv, hidden, totals)
-        ctx.functions, ctx.strides = functions, strides
-        return looked
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        qkv, hidden, totals = ctx.saved_tensors
-        down = torch.empty_like(qkv)
-        ctx.functions(
-            "attend_back", upstream.contiguous(), qkv, hidden, *ctx.strides, totals, *ctx.drop, down, *ctx.sizes
-        )
-        return down, None, None, None, None, None
+    return passes.Attend.apply(qkv.contiguous(), functions, hidden.float().contiguous(), heads, draws, dropout)
