@@ -153,12 +153,26 @@ def test_a_shape_is_recorded_once_and_only_if_it_comes_often() -> None:
 
 
 def test_what_cannot_be_recorded_is_said_once_and_trained_as_it_comes(capsys: pytest.CaptureFixture) -> None:
-    def refuse(step: Replay) -> Replay:
+    def refuse(step: Replay, values: int) -> Replay:
         raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
 
     assert_equal(taught("MLP", "float32", lambda *_: refuse), taught("MLP", "float32", None))
     said = capsys.readouterr().out
     assert said.count("steps cannot be recorded") == 1 and "capturing" in said and "more of it" not in said
+
+
+def test_hooks_are_called_at_each_step() -> None:
+    calls: list[str] = []
+
+    def hooked(model: nn.Module, optimizer: torch.optim.Optimizer) -> Record | None:
+        part = [each for each in model.modules() if isinstance(each, nn.Linear)][-1]
+        part.register_full_backward_hook(lambda *_: calls.append("backward"))
+        model.register_forward_hook(lambda *_: calls.append("forward"))
+        return recorder(model, optimizer)
+
+    with put_aside():
+        losses = taught("MLP", "float32", hooked).losses
+    assert Counter(calls) == {"forward": len(losses), "backward": len(losses)} and not Heard.all
 
 
 def test_a_batch_is_copied_and_another_teachers_matrix_is_another_shape() -> None:
@@ -197,8 +211,8 @@ def test_a_step_that_waits_for_the_gpu_is_taken_as_it_comes(capsys: pytest.Captu
     def waits(model: nn.Module, *_: Any) -> Record:
         record = graphs.recorder(model)
 
-        def try_to(step: Replay) -> Replay:
-            return record(lambda: torch.full_like(step(), step().item()))
+        def try_to(step: Replay, values: int) -> Replay:
+            return record(lambda: torch.full_like(step(), step().item()), values)
 
         return try_to
 

@@ -10,11 +10,11 @@ from distillbias.models.dropout import streams_of
 Take = Callable[[], Tensor]  # a step; gives its loss
 
 
-def recorder(model: nn.Module) -> Callable[[Take], Take]:
+def recorder(model: nn.Module) -> Callable[[Take, int], Take]:
     streams = streams_of(model)
     pool = torch.cuda.graph_pool_handle()  # one for all: of two graphs never both are under way
 
-    def record(step: Take) -> Take:
+    def record(step: Take, _: int) -> Take:
         graph, states = torch.cuda.CUDAGraph(), {stream: stream.get_state() for stream in streams}
         for stream in streams:
             graph.register_generator_state(stream)

@@ -18,14 +18,18 @@ from distillbias.training.objectives import Batch
 
 Update = Callable[[Batch], Tensor]  # takes a step, gives its loss
 Replay = Callable[[], Tensor]
-Record = Callable[[Replay], Replay]  # of a step that it does not take
+Record = Callable[[Replay, int], Replay]  # of a step, on a batch of so many values, that it does not take
 
 BEFORE = 3  # steps of a shape that are taken as they come
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 MOST = 128  # shapes that are recorded; each keeps a graph of some hundred launches
 
 
 def recorder(model: nn.Module, optimizer: torch.optim.Optimizer) -> Record | None:
-    """How steps of `model` are recorded where it is; None on devices where they are not."""
+    """How steps of `model` are recorded where it is; None where they are not: on other devices, and where a module has
+    hooks, which no recording would call again."""
+    if any(getattr(module, kind) for module in model.modules() for kind in HOOKS):
+        return None
     device = next(model.parameters()).device.type
     if device == "cuda":
         return graphs.recorder(model)
@@ -55,7 +59,8 @@ class Replays:
             return False
         held = own(batch)
         try:
-            self.kept[shape] = held, self.record(lambda: self.update(held))
+            values = sum(each.numel() for each in contents(held))
+            self.kept[shape] = held, self.record(lambda: self.update(held), values)
         except RuntimeError as error:
             self.failed = True
             print(f"steps cannot be recorded, each is launched anew: {_first_line(error)}")

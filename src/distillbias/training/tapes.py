@@ -8,6 +8,7 @@ differ by a bit, or the recorded one did what no tape can hold, steps are taken 
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
+from math import inf
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from distillbias.models.native import listened
 
 Take = Callable[[], Tensor]  # a step; gives its loss
 
-MOST_BYTES = 2**28  # that the tapes of a training hold: of what a step makes, which as it comes it soon forgets
+LARGEST, MOST = 2**27, 2**28  # bytes that a tape holds, and all of a training: what a step that comes soon forgets
 aten = torch.ops.aten
 COPY = aten._to_copy.default
 UNFILLED = {aten.empty.memory_format, aten.empty_like.default, aten.new_empty.default}
@@ -30,26 +31,33 @@ SHAPING = {torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output}
 UNHEARD = {Tensor.numpy, Tensor.tolist, Tensor.__array__}  # what tells Python of values without an operator
 
 
-def recorder(model: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[Take], Take]:
-    """How steps of `model` on a CPU are recorded: by the first of them."""
+def recorder(model: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[Take, int], Take]:
+    """How steps of `model` on a CPU are recorded, each on a batch of so many values: by the first of them."""
     kept: list[Tape] = []
-    return lambda step: partial(next, _taken(step, model, optimizer, kept))
+    too_large = inf  # values of a batch
 
+    def record(step: Take, values: int) -> Take:
+        return step if values >= too_large else partial(next, taken(step, values))
 
-def _taken(step: Take, model: nn.Module, optimizer: torch.optim.Optimizer, kept: list["Tape"]) -> Iterator[Tensor]:
-    """One step after another."""
-    tape = Tape(MOST_BYTES - sum(each.size for each in kept))
-    yield tape.record(step)
-    if tape.playable:
-        loss, same = _both_ways(step, tape, State(model, optimizer))
-        yield loss
-        if same:
-            kept.append(tape)
-        while same:
-            yield tape.play()
-    del tape
-    while True:
-        yield step()
+    def taken(step: Take, values: int) -> Iterator[Tensor]:
+        """One step after another."""
+        nonlocal too_large
+        tape = Tape(min(LARGEST, MOST - sum(each.size for each in kept)))
+        yield tape.record(step)
+        if tape.full:
+            too_large = min(too_large, values)  # to find that out for each shape anew would take a long step of each
+        if tape.playable:
+            loss, same = _both_ways(step, tape, State(model, optimizer))
+            yield loss
+            if same:
+                kept.append(tape)
+            while same:
+                yield tape.play()
+        del tape
+        while True:
+            yield step()
+
+    return record
 
 
 class State:
@@ -87,7 +95,7 @@ class Tape(TorchDispatchMode):
 
     loss: Tensor
 
-    def __init__(self, most: int = MOST_BYTES) -> None:
+    def __init__(self, most: int = LARGEST) -> None:
         super().__init__()
         self.most = most
         self.calls: list[Callable[[], Any]] = []
@@ -114,6 +122,10 @@ class Tape(TorchDispatchMode):
         if self.playable:
             self.calls.append(call)
             self._keep(tensors)
+
+    @property
+    def full(self) -> bool:
+        return self.size > self.most
 
     def give_up(self) -> None:
         self.playable = False
@@ -160,7 +172,7 @@ class Tape(TorchDispatchMode):
             storage = each.untyped_storage()
             if self.made.setdefault(storage.data_ptr(), storage) is storage:
                 self.size += storage.nbytes()
-        if self.size > self.most:
+        if self.full:
             self.give_up()
 
 
