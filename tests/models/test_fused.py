@@ -162,7 +162,7 @@ def test_where_what_follows_a_convolution_is_torchs(monkeypatch: pytest.MonkeyPa
     """In evaluation, without gradients, where windows do not fill the maps, and with statistics that processes share;
     whichever way would be there."""
     monkeypatch.setattr("distillbias.models.compiled.native", lambda x: print)
-    monkeypatch.setattr("distillbias.models.compiled._Finish.apply", lambda *given: given[0])
+    monkeypatch.setattr("distillbias.models.passes.Finish.apply", lambda *given: given[0])
     x, (norm, dropout) = maps(2, 4, 4, 4, torch.float32, "cpu"), layers(4, 0.3, "cpu")
     assert compiled.finish(x, norm, 2, dropout) is not None
     assert compiled.finish(x.contiguous(), norm, 2, dropout) is None

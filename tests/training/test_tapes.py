@@ -153,6 +153,16 @@ def test_a_step_that_is_the_same_is_replayed() -> None:
     assert calls == [1, 2]  # the others were played
 
 
+def test_a_tape_that_cannot_be_played_costs_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(tape: Tape) -> Tensor:
+        tape.calls[0]()
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setattr(Tape, "play", fails)
+    losses, model, _ = steps(lambda model, number: 2.0)
+    assert losses == [3.0 * 2**number for number in range(1, 8)] and model.weight[0, 0] == 128
+
+
 def test_streams_count_as_what_a_step_changes() -> None:
     """One that draws every other time only, unheard, leaves another stream, whatever the weights."""
     model = tiny.mlp()
