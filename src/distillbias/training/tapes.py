@@ -22,7 +22,8 @@ from distillbias.models.native import listened
 
 Take = Callable[[], Tensor]  # a step; gives its loss
 
-LARGEST, MOST = 2**27, 2**28  # bytes that a tape holds, and all of a training: what a step that comes soon forgets
+# bytes that a tape holds, and all of a training: the weights, and what a step makes and would forget as it comes
+LARGEST, MOST = 2**27, 2**28
 aten = torch.ops.aten
 COPY = aten._to_copy.default
 UNFILLED = {aten.empty.memory_format, aten.empty_like.default, aten.new_empty.default}
