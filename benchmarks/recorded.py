@@ -3,8 +3,7 @@
     python -m benchmarks.recorded                  a few minutes on one quiet core
 
 Each student learns from fixed logits, of noise: a step costs what it costs on real data. One thread; both trainings of
-a row in one process, some steps of each in turn, medians. Batches of sentences of 4 words and of 11: of a large model a
-step of more words makes more than tapes may hold, and is taken as it comes.
+a row in one process, some steps of each in turn, medians.
 """
 
 import time
@@ -41,6 +40,7 @@ CASES: dict[str, tuple[ModelConfig, Spec, str, int, int]] = {
     "UniversalTransformer, the demo's, bf16": (UniversalTransformerConfig(64, 2, 4), WORDS, "bfloat16", 64, 11),
     "Transformer, the paper's, bf16, 4 words": (TransformerConfig("last"), WORDS, "bfloat16", 128, 4),
     "Transformer, the paper's, bf16, 11 words": (TransformerConfig("last"), WORDS, "bfloat16", 128, 11),
+    "UniversalTransformer, the paper's, bf16, 11 words": (UniversalTransformerConfig(), WORDS, "bfloat16", 128, 11),
 }
 
 
@@ -68,10 +68,10 @@ def training(config: ModelConfig, spec: Spec, precision: str, batch: int, words:
 
 
 def measure(case: tuple[ModelConfig, Spec, str, int, int]) -> tuple[float, float, int]:
-    """Milliseconds of a step as it comes and of one that may be replayed; bytes that its tape holds."""
+    """Milliseconds of a step as it comes and of one that may be replayed; bytes that its tape wants at once."""
     made: list[tapes.Tape] = []
     used, kind = loop.recorder, tapes.Tape
-    tapes.Tape = lambda most: made.append(kind(most)) or made[-1]  # type: ignore[assignment, misc, func-returns-value]
+    tapes.Tape = lambda: made.append(kind()) or made[-1]  # type: ignore[assignment, misc, func-returns-value]
     trainings, seen = [training(*case) for _ in range(2)], ([], [])
     try:
         for one, recorder in zip(trainings, (lambda *_: None, used), strict=True):
@@ -87,7 +87,7 @@ def measure(case: tuple[ModelConfig, Spec, str, int, int]) -> tuple[float, float
     finally:
         loop.recorder, tapes.Tape = used, kind  # type: ignore[misc]
     plain, replayed = map(median, seen)
-    return plain, replayed, sum(tape.size for tape in made if tape.playable)
+    return plain, replayed, sum(tape.wanted for tape in made if tape.playable)
 
 
 def main() -> None:
@@ -95,7 +95,7 @@ def main() -> None:
     keep_large_blocks()
     known = provenance("cpu")
     print(f"{known['device']}, one thread, torch {known['torch']}, commit {known['commit']}")
-    print("ms a step as it comes, replayed; MB that a tape holds")
+    print("ms a step as it comes, replayed; MB that a tape wants at once")
     for name, case in CASES.items():
         plain, replayed, held = measure(case)
         told = f"{held / 1e6:.1f}" if held else "no tape"

@@ -61,8 +61,8 @@ class Heard(tapes.Tape):
 
     all: ClassVar[list["Heard"]] = []
 
-    def __init__(self, most: int) -> None:
-        super().__init__(most)
+    def __init__(self) -> None:
+        super().__init__()
         self.plays = 0
         self.all.append(self)
 

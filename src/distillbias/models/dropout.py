@@ -1,5 +1,6 @@
 """Dropout from streams of a run's own, so that no run touches the global one."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -89,12 +90,15 @@ def fill(words: Int64[Tensor, " count"], stream: torch.Generator) -> Int64[Tenso
     if functions is None or not _draws_as_torch(functions):
         return words.random_(-(2**63), None, generator=stream)
 
-    def draw() -> None:
-        state = stream.get_state()
-        functions("random_words", state, words, len(words))
-        stream.set_state(state)
+    def bind(words: Tensor) -> Callable[[], None]:
+        def draw() -> None:
+            state = stream.get_state()
+            functions("random_words", state, words, len(words))
+            stream.set_state(state)
 
-    heard(draw, [words])
+        return draw
+
+    heard(bind, words)
     return words
 
 

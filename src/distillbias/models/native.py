@@ -28,8 +28,11 @@ TYPES = {torch.float32: (), torch.bfloat16: ("-DBF16",)}
 MOST = 2  # threads of a process that one native one is faster than
 SECONDS = 60.0  # that a compiler may take
 
+TENSOR = object()  # stands where a call has one
+
 Native = Callable[..., None]  # native("drop", x, draws, ...): tensors by where they lie, None as a null pointer
-Listener = Callable[[Callable[[], None], Sequence[Tensor]], None]
+Bind = Callable[..., Callable[[], None]]  # makes a call of the tensors that it reads and writes
+Listener = Callable[[Bind, Sequence[Tensor]], None]
 
 _aside = False
 _listener: Listener | None = None
@@ -73,16 +76,16 @@ def listened(listener: Listener) -> Iterator[None]:
         _listener = before
 
 
-def heard(call: Callable[[], None], tensors: Sequence[Tensor]) -> None:
-    """Make a call in which no operator of torch is. Of those within it nobody hears."""
+def heard(bind: Bind, *tensors: Tensor) -> None:
+    """Make a call in which no operator of torch is, on these tensors. Of those within it nobody hears."""
     global _listener
     listener, _listener = _listener, None
     try:
-        call()
+        bind(*tensors)()
     finally:
         _listener = listener
     if listener is not None:
-        listener(call, tensors)
+        listener(bind, tensors)
 
 
 @cache
@@ -102,13 +105,20 @@ def _functions(kind: torch.dtype) -> Native | None:
             known[name] = getattr(library, name)
             known[name].argtypes = [*map(_type, given)]  # told once: ctypes then converts in no time to speak of
         function = known[name]
-        pointers = [each.data_ptr() if isinstance(each, Tensor) else each for each in given]
+        tensors = [each for each in given if isinstance(each, Tensor)]
+        numbers = [TENSOR if isinstance(each, Tensor) else each for each in given]
 
-        def act() -> None:
-            if function(*pointers):
-                raise MemoryError(f"{name} found no memory")
+        def bind(*tensors: Tensor) -> Callable[[], None]:
+            places = iter(tensors)
+            pointers = [next(places).data_ptr() if each is TENSOR else each for each in numbers]
 
-        heard(act, [each for each in given if isinstance(each, Tensor)])
+            def act() -> None:
+                if function(*pointers):
+                    raise MemoryError(f"{name} found no memory")
+
+            return act
+
+        heard(bind, *tensors)
 
     return call
 

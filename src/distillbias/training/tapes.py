@@ -6,24 +6,23 @@ stay as they were. So no tape is trusted at once: the step after the recorded on
 differ by a bit, or the recorded one did what no tape can hold, steps are taken as they come.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from math import inf
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
 
 from distillbias.models.dropout import streams_of
-from distillbias.models.native import listened
+from distillbias.models.native import Bind, listened
+from distillbias.training.arena import Arena, Life, View, planned, replaced, view_of, within
 
 Take = Callable[[], Tensor]  # a step; gives its loss
 
-# bytes that a tape holds, and all of a training: the weights, and what a step makes and would forget as it comes
-LARGEST, MOST = 2**27, 2**28
 aten = torch.ops.aten
 COPY = aten._to_copy.default
 UNFILLED = {aten.empty.memory_format, aten.empty_like.default, aten.new_empty.default}
@@ -34,7 +33,7 @@ UNHEARD = {Tensor.numpy, Tensor.tolist, Tensor.__array__}  # what tells Python o
 
 def recorder(model: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[Take, int], Take]:
     """How steps of `model` on a CPU are recorded, each on a batch of so many values: by the first of them."""
-    kept: list[Tape] = []
+    arena = Arena()
     too_large = inf  # values of a batch
 
     def record(step: Take, values: int) -> Take:
@@ -43,17 +42,21 @@ def recorder(model: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[Ta
     def taken(step: Take, values: int) -> Iterator[Tensor]:
         """One step after another."""
         nonlocal too_large
-        tape = Tape(min(LARGEST, MOST - sum(each.size for each in kept)))
+        tape = Tape()
         yield tape.record(step)
-        if tape.full:
-            too_large = min(too_large, values)  # to find that out for each shape anew would take a long step of each
+        same = False
         if tape.playable:
-            loss, same = _both_ways(step, tape, State(model, optimizer))
+            state = State(model, optimizer)
+            before = state.read()
+            loss = step()  # after which what the recorded one left to it is forgotten
+            if tape.settle(arena):
+                same = _the_same(tape, state, before, loss)
+            else:
+                too_large = min(too_large, values)  # to learn that of each shape anew would take a long step of each
+            del state, before
             yield loss
-            if same:
-                kept.append(tape)
-            while same:
-                yield tape.play()
+        while same:
+            yield tape.play()
         del tape
         while True:
             yield step()
@@ -80,39 +83,66 @@ class State:
             stream.set_state(value)
 
 
-def _both_ways(step: Take, tape: "Tape", state: State) -> tuple[Tensor, bool]:
-    """The loss of a step, and whether the tape takes the same one."""
-    before = state.read()
-    loss = step()
+def _the_same(tape: "Tape", state: State, before: Sequence[Tensor], loss: Tensor) -> bool:
+    """Whether the tape takes the step that was just taken, from what was before."""
     after = state.read()
     state.write(before)
     try:
-        same = torch.equal(tape.play(), loss) and all(map(torch.equal, state.read(), after))
+        return torch.equal(tape.play(), loss) and all(map(torch.equal, state.read(), after))
     except (RuntimeError, TypeError):  # of an operator that cannot be called as it was heard
-        same = False
-    state.write(after)
-    return loss, same
+        return False
+    finally:
+        state.write(after)
 
 
 class Tape(TorchDispatchMode):
-    """Calls, and the memory that they read and write, which lives as long as they do."""
+    """Calls, and what each reads and writes: tensors that were there before, and views of memory that the step made.
+
+    A step is recorded, then settled on memory for what it makes, then played as often as wanted.
+    """
 
     loss: Tensor
 
-    def __init__(self, most: int = LARGEST) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.most = most
-        self.calls: list[Callable[[], Any]] = []
-        self.made: dict[int, Any] = {}  # storages by where they lie
-        self.size = 0  # of these, in bytes
+        self.heard: list[tuple[Bind, tuple[Any, ...]]] = []
+        self.made: dict[int, int] = {}  # the number of each memory, by its address, which no other has
+        self.memories: list[StorageWeakRef] = []  # so a step forgets what it would forget if it were not recorded
+        self.sizes: list[int] = []  # of these, in bytes
         self.taught = False  # whether gradients are wanted, of which some operators keep more
         self.playable = True
+        self.calls: list[Callable[[], Any]] = []
+        self.wanted = 0  # bytes at once, once it is settled
 
     def record(self, step: Take) -> Tensor:
         """Take the step."""
         with listened(self.hear), _Asked(self), self:
             self.loss = step()
         return self.loss
+
+    def settle(self, arena: Arena) -> bool:
+        """Whether what the step makes has its place there; what somebody still holds stays where it is."""
+        held = {
+            number: storage
+            for number, memory in enumerate(self.memories)
+            if (storage := torch.UntypedStorage._new_with_weak_ptr(memory.cdata)) is not None
+        }
+        lives: dict[int, Life] = {}
+        for call, (_, given) in enumerate(self.heard):
+            for view in within(given, View):
+                if view.memory not in held:
+                    first = lives[view.memory].first if view.memory in lives else call
+                    lives[view.memory] = Life(first, call, self.sizes[view.memory])
+        starts, self.wanted = planned([*lives.values()])
+        if self.wanted > arena.most:
+            self.give_up()
+            return False
+        places = {number: (arena.storage, start) for number, start in zip(lives, starts, strict=True)}
+        places.update((number, (storage, 0)) for number, storage in held.items())
+        tensor = cache(lambda view: view.on(*places[view.memory]))
+        self.calls = [bind(*replaced(given, View, tensor)) for bind, given in self.heard]
+        self._forget()
+        return True
 
     def play(self) -> Tensor:
         """Take it again. Its loss lies where the one before lay."""
@@ -121,20 +151,17 @@ class Tape(TorchDispatchMode):
                 call()
         return self.loss
 
-    def hear(self, call: Callable[[], Any], tensors: Iterable[Tensor]) -> None:
+    def hear(self, bind: Bind, tensors: Sequence[Tensor]) -> None:
         """Of a call that is no operator, and what it reads and writes."""
         if self.playable:
-            self.calls.append(call)
-            self._keep(tensors)
-
-    @property
-    def full(self) -> bool:
-        return self.size > self.most
+            self.heard.append((bind, tuple(map(self._seen, tensors))))
 
     def give_up(self) -> None:
         self.playable = False
-        self.calls.clear()
-        self.made.clear()
+        self._forget()
+
+    def _forget(self) -> None:
+        self.heard, self.made, self.memories = [], {}, []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         found = func(*args, **(kwargs or {}))
@@ -143,10 +170,8 @@ class Tape(TorchDispatchMode):
         return found
 
     def _operator(self, func: Any, args: tuple, kwargs: dict, result: Any) -> None:
-        # not the tensors themselves: of a gradient that somebody else holds, too, autograd makes a copy
-        args, kwargs, result = tree_map_only(Tensor, torch.detach, (args, kwargs, result))
-        found = [each for each in tree_leaves(result) if each is not None]
-        given = {_place(each) for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)}
+        found = _given(result)
+        given = {_memory(each) for each in within((args, kwargs), Tensor)}
         if not all(isinstance(each, Tensor) for each in found):
             if given:  # or it was of types only
                 self.give_up()
@@ -154,30 +179,31 @@ class Tape(TorchDispatchMode):
         if _tells(func, args):
             self.give_up()
             return
-        new = [each for each in found if _place(each) not in given]
-        self._keep(new)
-        if not self.playable or func in UNFILLED or not (new or func._schema.is_mutable):
+        into = [each if _memory(each) not in given else None for each in found]
+        for each in into:
+            if each is not None:
+                self._count(each)
+        new = any(each is not None for each in into)
+        if func in UNFILLED or not (new or func._schema.is_mutable):
             return
-        call: Callable[[], Any] = partial(func._op, *args, **kwargs)
-        if func is COPY and new:
-            call = partial(new[0].copy_, args[0])
-        elif new and isinstance(result, Tensor):
-            into, name = _writing(func)
-            call = partial(into, *args, **kwargs, **{name: new[0]}) if into else partial(_filled, call, new[0])
-        elif new:
-            call = partial(_copied, call, [each if _place(each) not in given else None for each in found])
         if self.taught != torch.is_grad_enabled():
             self.taught = not self.taught
-            self.calls.append(partial(torch.set_grad_enabled, self.taught))
-        self.calls.append(call)
+            self.heard.append((partial(_wants_gradients, self.taught), ()))
+        one = isinstance(result, Tensor)
+        bind = partial(_copying if func is COPY and new else _writing if new and one else _filling, func)
+        self.heard.append((bind, replaced((args, kwargs, into), Tensor, self._seen)))
 
-    def _keep(self, tensors: Iterable[Tensor]) -> None:
-        for each in tensors:
-            storage = each.untyped_storage()
-            if self.made.setdefault(storage.data_ptr(), storage) is storage:
-                self.size += storage.nbytes()
-        if self.full:
-            self.give_up()
+    def _count(self, tensor: Tensor) -> None:
+        """Memory that the step has made."""
+        memory = StorageWeakRef(tensor.untyped_storage())
+        if memory.cdata not in self.made:
+            self.made[memory.cdata] = len(self.memories)
+            self.memories.append(memory)
+            self.sizes.append(tensor.untyped_storage().nbytes())
+
+    def _seen(self, tensor: Tensor) -> Tensor | View:
+        number = self.made.get(_memory(tensor))
+        return tensor.detach() if number is None else view_of(tensor, number)
 
 
 class _Asked(TorchFunctionMode):
@@ -193,8 +219,13 @@ class _Asked(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _place(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def _given(result: Any) -> list[Any]:
+    """What an operator has given, one by one."""
+    return [each for each in within(result, object) if each is not None]
 
 
 def _tells(func: Any, args: tuple) -> bool:
@@ -204,19 +235,37 @@ def _tells(func: Any, args: tuple) -> bool:
     return bool(SHAPING.intersection(func.tags))
 
 
-def _filled(call: Callable[[], Tensor], kept: Tensor) -> None:
-    kept.copy_(call())
+# how a call is made of an operator, what it is given, and the new tensors among what it gives
 
 
-def _copied(call: Callable[[], Any], kept: Sequence[Tensor | None]) -> None:
-    found = (each for each in tree_leaves(call()) if each is not None)
-    for ours, new in zip(kept, found, strict=True):
+def _wants_gradients(wanted: bool) -> Callable[[], Any]:
+    return partial(torch.set_grad_enabled, wanted)
+
+
+def _copying(_: Any, args: list, kwargs: dict, into: Sequence[Tensor]) -> Callable[[], Any]:
+    return partial(into[0].copy_, args[0])
+
+
+def _writing(func: Any, args: list, kwargs: dict, into: Sequence[Tensor]) -> Callable[[], Any]:
+    write, name = _into(func)
+    if write is None:
+        return _filling(func, args, kwargs, into)
+    return partial(write, *args, **kwargs, **{name: into[0]})
+
+
+def _filling(func: Any, args: list, kwargs: dict, into: Sequence[Tensor | None]) -> Callable[[], Any]:
+    call = partial(func._op, *args, **kwargs)
+    return partial(_filled, call, into) if any(each is not None for each in into) else call
+
+
+def _filled(call: Callable[[], Any], into: Sequence[Tensor | None]) -> None:
+    for ours, new in zip(into, _given(call()), strict=True):
         if ours is not None:
             ours.copy_(new)
 
 
 @cache
-def _writing(func: Any) -> tuple[Callable[..., Any] | None, str]:
+def _into(func: Any) -> tuple[Callable[..., Any] | None, str]:
     """The same operator, writing where it is told to, and by what name it is told; None if there is none."""
     wanted = [(each.name, str(each.type)) for each in func._schema.arguments]
     for each in (getattr(func.overloadpacket, name) for name in func.overloadpacket.overloads()):
