@@ -74,6 +74,7 @@ class Heard(tapes.Tape):
 @pytest.fixture(autouse=True)
 def fresh_tapes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tapes, "Tape", Heard)
+    monkeypatch.setattr(replays, "WORTH", -1000)  # trainings here are short
     Heard.all.clear()
 
 
@@ -150,6 +151,23 @@ def test_a_shape_is_recorded_once_and_only_if_it_comes_often() -> None:
     often = sum(lengths.count(length) > BEFORE for length in set(lengths))
     taught("LSTM", "float32", recorder)
     assert 0 < len(Heard.all) == often < len(lengths)
+
+
+def test_a_shape_is_recorded_if_it_promises_to_come_often_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its 4th step one has 4 of 4, so 16 of the 16 that are left; the other 4 of 17, so less than one of three."""
+    one, other = (replays.Batch(torch.zeros(count), torch.zeros(1), None) for count in (1, 2))
+    for worth, wanted in ((17, []), (16, [1]), (1, [1]), (0, [1, 2])):
+        monkeypatch.setattr(replays, "WORTH", worth)
+        recorded: list[int] = []
+
+        def record(step: Replay, values: int, recorded: list[int] = recorded) -> Replay:
+            recorded.append(values - 1)
+            return step
+
+        take = replays.Replays(lambda batch: batch.inputs.sum(), record, steps=20)
+        for number in range(20):
+            take(other if number in (4, 9, 13, 16, 18) else one)
+        assert recorded == wanted, worth
 
 
 def test_what_cannot_be_recorded_is_said_once_and_trained_as_it_comes(capsys: pytest.CaptureFixture) -> None:

@@ -59,7 +59,7 @@ def train(
     if isinstance(optimizer, Held) and (record or device == "cuda"):
         optimizer.hold_rate()  # which lets a GPU take the whole step in one launch, recorded or not
     if isinstance(optimizer, Held) and record:
-        take = Replays(update, record)
+        take = Replays(update, record, total - start)
     model.train()
     for step, batch in enumerate(batches, start):
         if not model.training:  # the caller has evaluated in between

@@ -1,9 +1,10 @@
 """Steps that are recorded once and replayed: of a small model they wait for launches or calls, not for sums.
 
 The first steps of each shape of batch are taken as they come: they make what is made once (the optimiser's state, a
-library's workspace). Then one is recorded, on a GPU as a CUDA graph (`graphs.py`), on a CPU as a tape (`tapes.py`), on
-memory of its own into which later batches are copied. What a recorded step reads anew is in memory or in a random
-stream; numbers of Python are as they were (so the learning rate must be a tensor: `Adam.hold_rate`).
+library's workspace). Then, of a shape that will come often enough for it to pay, one is recorded, on a GPU as a CUDA
+graph (`graphs.py`), on a CPU as a tape (`tapes.py`), on memory of its own into which later batches are copied. What a
+recorded step reads anew is in memory or in a random stream; numbers of Python are as they were (so the learning rate
+must be a tensor: `Adam.hold_rate`).
 """
 
 from collections import Counter
@@ -21,6 +22,9 @@ Replay = Callable[[], Tensor]
 Record = Callable[[Replay, int], Replay]  # of a step, on a batch of so many values, that it does not take
 
 BEFORE = 3  # steps of a shape that are taken as they come
+# replays that a recording must promise. On a CPU it takes two to three steps' time, of which each replay of the paper's
+# Transformer gives an eighth back (benchmarks/recorded.py)
+WORTH = 25
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 MOST = 128  # shapes that are recorded; each keeps a graph of some hundred launches
 
@@ -37,22 +41,28 @@ def recorder(model: nn.Module, optimizer: torch.optim.Optimizer) -> Record | Non
 
 
 class Replays:
-    """An `Update` that is recorded for each shape of its batch; if that fails it says so and is taken as it comes."""
+    """An `Update` that is recorded for each shape of its batch that comes often in so many steps; if that fails it says
+    so and is taken as it comes."""
 
-    def __init__(self, update: Update, record: Record):
-        self.update, self.record, self.failed = update, record, False
+    def __init__(self, update: Update, record: Record, steps: int):
+        self.update, self.record, self.steps, self.failed = update, record, steps, False
         self.seen: Counter[Hashable] = Counter()
         self.kept: dict[Hashable, tuple[Batch, Replay]] = {}
 
     def __call__(self, batch: Batch) -> Tensor:
         shape = shape_of(batch)
         self.seen[shape] += 1
-        if shape not in self.kept and not (self.seen[shape] > BEFORE and self._recorded(shape, batch)):
+        if shape not in self.kept and not (self._pays(shape) and self._recorded(shape, batch)):
             return self.update(batch)
         held, replay = self.kept[shape]
         for ours, given in zip(contents(held), contents(batch), strict=True):
             ours.copy_(given, non_blocking=True)
         return replay().clone()  # the next replay writes over it
+
+    def _pays(self, shape: Hashable) -> bool:
+        """It will come as often, of the steps that are left, as it has come so far."""
+        count, taken = self.seen[shape], self.seen.total()
+        return count > BEFORE and count * (self.steps - taken) >= WORTH * taken
 
     def _recorded(self, shape: Hashable, batch: Batch) -> bool:
         if self.failed or len(self.kept) >= MOST:
