@@ -78,6 +78,20 @@ def test_gradients_are_taken_over_and_not_copied() -> None:
     assert torch.equal(weight.grad, torch.full((3, 5), 2.0 * 2 * 6))
 
 
+def test_a_tensor_that_is_turned_in_place_is_as_it_was_at_the_next_step() -> None:
+    x, weights = torch.arange(6.0).view(2, 3), torch.arange(2.0) + 1
+
+    def step() -> Tensor:
+        y = x * 2
+        before = (y * torch.arange(3.0)).sum()
+        return before + (y.t_() * weights).sum()
+
+    wanted = step()
+    tape = Tape()
+    assert tape.record(step) == wanted and tape.playable and tape.settle(Arena())
+    assert all(tape.play() == wanted for _ in range(4))
+
+
 def item(x: Tensor) -> Tensor:
     return x * x.sum().item()
 
@@ -98,8 +112,12 @@ def places(x: Tensor) -> Tensor:
     return x[x > 1]
 
 
-@pytest.mark.parametrize("step", [item, condition, numbers, array, places])
-def test_what_python_learns_of_a_value_no_tape_holds(step: Callable[[Tensor], Tensor]) -> None:
+def another_memory(x: Tensor) -> Tensor:
+    return (x * 2).resize_(2)
+
+
+@pytest.mark.parametrize("step", [item, condition, numbers, array, places, another_memory])
+def test_what_no_tape_holds(step: Callable[[Tensor], Tensor]) -> None:
     tape = Tape()
     tape.record(lambda: step(torch.arange(3.0) + 1).sum())
     assert not tape.playable and not tape.heard and not tape.made

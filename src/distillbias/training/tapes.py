@@ -28,6 +28,8 @@ COPY = aten._to_copy.default
 UNFILLED = {aten.empty.memory_format, aten.empty_like.default, aten.new_empty.default}
 UNFILLED |= {aten.empty_strided.default, aten.new_empty_strided.default}
 SHAPING = {torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output}
+# of operators that change how a tensor looks at its memory: those that give it another one
+MOVING = {"set_", "resize_", "resize_as_"}
 UNHEARD = {Tensor.numpy, Tensor.tolist, Tensor.__array__}  # what tells Python of values without an operator
 
 
@@ -176,8 +178,11 @@ class Tape(TorchDispatchMode):
             if given:  # or it was of types only
                 self.give_up()
             return
-        if _tells(func, args):
+        turned = torch.Tag.inplace_view in func.tags
+        if _tells(func, args) or (turned and func.overloadpacket.__name__ in MOVING):
             self.give_up()
+            return
+        if turned:  # the views of later calls have it
             return
         into = [each if _memory(each) not in given else None for each in found]
         for each in into:
