@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as some
 
-from distillbias.training.arena import LINE, Life, planned, replaced, view_of, within
+from distillbias.training.arena import LINE, Life, planned, view_of
 
 
 @some.composite
@@ -49,9 +49,3 @@ def test_a_view_looks_the_same_way_at_another_memory(dtype: torch.dtype) -> None
     again = view_of(looked, 3).on(other.untyped_storage(), LINE)
     assert torch.equal(again, looked) and again.stride() == looked.stride()
     assert again.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
-
-
-def test_what_is_nested_is_found_and_replaced() -> None:
-    nest = (1, [2.0, (3, None)], {"a": 4, "b": "5"})
-    assert [*within(nest, int)] == [1, 3, 4] and [*within(7, int)] == [7]
-    assert replaced(nest, int, str) == ["1", [2.0, ["3", None]], {"a": "4", "b": "5"}]

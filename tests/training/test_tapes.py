@@ -13,7 +13,7 @@ from distillbias.models.native import heard, put_aside
 from distillbias.training import arena, tapes
 from distillbias.training.arena import Arena
 from distillbias.training.seeds import stream
-from distillbias.training.tapes import Tape, recorder
+from distillbias.training.tapes import Tape, recorder, replaced, within
 
 Take = Callable[[], Tensor]
 
@@ -226,3 +226,9 @@ def test_calls_within_a_call_are_part_of_it() -> None:
     tape.settle(Arena())
     tape.play()
     assert len(made) == 2
+
+
+def test_what_is_nested_is_found_and_replaced() -> None:
+    nest = (1, [2.0, (3, None)], {"a": 4, "b": "5"})
+    assert [*within(nest, int)] == [1, 3, 4] and [*within(7, int)] == [7]
+    assert replaced(nest, int, str) == ["1", [2.0, ["3", None]], {"a": "4", "b": "5"}]

@@ -105,7 +105,6 @@ def _functions(kind: torch.dtype) -> Native | None:
             known[name] = getattr(library, name)
             known[name].argtypes = [*map(_type, given)]  # told once: ctypes then converts in no time to speak of
         function = known[name]
-        tensors = [each for each in given if isinstance(each, Tensor)]
         numbers = [TENSOR if isinstance(each, Tensor) else each for each in given]
 
         def bind(*tensors: Tensor) -> Callable[[], None]:
@@ -118,7 +117,7 @@ def _functions(kind: torch.dtype) -> Native | None:
 
             return act
 
-        heard(bind, *tensors)
+        heard(bind, *(each for each in given if isinstance(each, Tensor)))
 
     return call
 

@@ -5,15 +5,13 @@ which call writes it first and which reads it last.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-
-Kind = TypeVar("Kind")
 
 LARGEST = 2**27  # bytes of an arena
 LINE = 64  # bytes, which a processor fetches together
@@ -104,30 +102,3 @@ class View:
 
 def view_of(tensor: Tensor, memory: int) -> View:
     return View(memory, tensor.dtype, int(tensor.storage_offset()), tuple(tensor.shape), tensor.stride())
-
-
-# of what an operator is given, which is nested a little: torch's own ways (pytree) take as long as the operator
-
-
-def within(nest: Any, kind: type[Kind]) -> Iterator[Kind]:
-    """All of that kind, in order."""
-    if isinstance(nest, dict):
-        nest = nest.values()
-    elif not isinstance(nest, list | tuple):
-        nest = (nest,)
-    for each in nest:
-        if isinstance(each, list | tuple | dict):
-            yield from within(each, kind)
-        elif isinstance(each, kind):
-            yield each
-
-
-def replaced(nest: Any, kind: type[Kind], by: Callable[[Kind], Any]) -> Any:
-    """The same with something else for all of that kind."""
-    if isinstance(nest, kind):
-        return by(nest)
-    if isinstance(nest, dict):
-        return {key: replaced(each, kind, by) for key, each in nest.items()}
-    if isinstance(nest, list | tuple):
-        return [replaced(each, kind, by) for each in nest]
-    return nest

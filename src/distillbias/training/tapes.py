@@ -9,7 +9,7 @@ differ by a bit, or the recorded one did what no tape can hold, steps are taken 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from math import inf
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from distillbias.models.dropout import streams_of
 from distillbias.models.native import Bind, listened
-from distillbias.training.arena import Arena, Life, View, planned, replaced, view_of, within
+from distillbias.training.arena import Arena, Life, View, planned, view_of
 
+Kind = TypeVar("Kind")
 Take = Callable[[], Tensor]  # a step; gives its loss
 
 aten = torch.ops.aten
@@ -278,3 +279,30 @@ def _into(func: Any) -> tuple[Callable[..., Any] | None, str]:
         if len(into) == 1 and [(one.name, str(one.type)) for one in given] == wanted:
             return each._op, into[0].name
     return None, ""
+
+
+# of what an operator is given, which is nested a little: torch's own ways (pytree) take as long as the operator
+
+
+def within(nest: Any, kind: type[Kind]) -> Iterator[Kind]:
+    """All of that kind, in order."""
+    if isinstance(nest, dict):
+        nest = nest.values()
+    elif not isinstance(nest, list | tuple):
+        nest = (nest,)
+    for each in nest:
+        if isinstance(each, list | tuple | dict):
+            yield from within(each, kind)
+        elif isinstance(each, kind):
+            yield each
+
+
+def replaced(nest: Any, kind: type[Kind], by: Callable[[Kind], Any]) -> Any:
+    """The same with something else for all of that kind."""
+    if isinstance(nest, kind):
+        return by(nest)
+    if isinstance(nest, dict):
+        return {key: replaced(each, kind, by) for key, each in nest.items()}
+    if isinstance(nest, list | tuple):
+        return [replaced(each, kind, by) for each in nest]
+    return nest
