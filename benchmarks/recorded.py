@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from distillbias.models.dropout import give_stream
+from distillbias.models.lstm import LSTMConfig
 from distillbias.models.mlp import MLPConfig
 from distillbias.models.output import ModelConfig, fresh, initialise
 from distillbias.models.transformer import TransformerConfig
@@ -36,6 +37,8 @@ CASES: dict[str, tuple[ModelConfig, Spec, str, int, int]] = {
     "MLP, the paper's": (MLPConfig(), IMAGES, "float32", 128, 0),
     "MLP, the paper's, bf16": (MLPConfig(), IMAGES, "bfloat16", 128, 0),
     "CNN, the demo's, bf16": (DEMO_CNN, IMAGES, "bfloat16", 128, 0),
+    "LSTM, the paper's, bf16, 4 words": (LSTMConfig(), WORDS, "bfloat16", 128, 4),
+    "LSTM, the paper's, bf16, 11 words": (LSTMConfig(), WORDS, "bfloat16", 128, 11),
     "Transformer, the demo's, bf16": (TransformerConfig("last", 32, 2, 4), WORDS, "bfloat16", 64, 11),
     "UniversalTransformer, the demo's, bf16": (UniversalTransformerConfig(64, 2, 4), WORDS, "bfloat16", 64, 11),
     "Transformer, the paper's, bf16, 4 words": (TransformerConfig("last"), WORDS, "bfloat16", 128, 4),

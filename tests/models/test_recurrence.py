@@ -10,6 +10,7 @@ from distillbias.models.recurrence import lstm
 WIDTH, INPUTS, BATCH = 12, 7, 5
 MASKS = {
     "some": torch.tensor([0.0, 2.0, 0.0, 0.5] * 3),
+    "five": torch.tensor([0.0, 2.0, 0.0, 0.5] * 2 + [5.0, 0.0, 0.0, 0.0]),
     "none": torch.zeros(WIDTH),
     "all": torch.full((WIDTH,), 1.25),
 }
@@ -52,6 +53,14 @@ def test_of_one_row() -> None:
     upstream = torch.ones_like(said)
     torch.autograd.grad(said, tensors, upstream)
     assert torch.equal(upstream, torch.ones_like(said))
+
+
+def test_of_more_rows_than_are_multiplied_at_once() -> None:
+    tensors = given(4, torch.float32, batch=331)
+    for one, other in zip(
+        both_ways(lstm, tensors, MASKS["five"]), both_ways(theirs, tensors, MASKS["five"]), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=2e-5, atol=2e-5)
 
 
 def test_gradients_are_those_of_finite_differences() -> None:

@@ -599,7 +599,8 @@ enum {
     ACROSS = 4,              /* and vectors, whose sums registers hold, beside what they are made of */
     COLUMNS = ACROSS * LANES,
     NEAR = 96,               /* words that are summed over at a time: what rows share then stays in the near cache, */
-    SOME = 96,               /* rows that are multiplied at once */
+    SOME = 96,               /* rows that are multiplied at once, */
+    SLAB = 10 * NEAR,        /* and rows whose words stay in the far cache, */
     BROAD = 4 * COLUMNS      /* columns that a batch norm's gradients are made of at once: long pieces of each row */
 };
 
@@ -718,136 +719,6 @@ static const word *as_words(const value *restrict x, long rows, long count, word
     return room;
 }
 
-/* ---- an LSTM layer; gates in the order input, forget, cell, output, [time, batch, 4, width]. `kept`: the units,
-   `many`, that recurrent dropout lets through; `carried`, [4 width, many], their columns of the recurrent weights. */
-
-/* Of one word; `more`, [batch, 4, width], is what the word before adds to its gates. Of the first `before`, the cells,
-   is null. */
-static void lstm_word(
-    value *restrict gates, const float *restrict bias, const float *restrict more, const float *restrict before,
-    float *restrict cells, value *restrict squashed, value *restrict said, long said_row, long batch, long width
-) {
-    for (long b = 0; b < batch; b++, gates += 4 * width, more += 4 * width, cells += width, squashed += width) {
-        value *restrict enter = gates, *restrict forget = gates + width, *restrict new = gates + 2 * width;
-        value *restrict leave = gates + 3 * width, *restrict to = said + b * said_row;
-        const float *restrict held = before ? before + b * width : more; /* which then is zero */
-#pragma omp simd
-        for (long j = 0; j < width; j++) {
-            float in = sigmoid(get(enter[j]) + (more[j] + bias[j]));
-            float out = sigmoid(get(forget[j]) + (more[width + j] + bias[width + j]));
-            float fresh = tangent(get(new[j]) + (more[2 * width + j] + bias[2 * width + j]));
-            enter[j] = put(in);
-            forget[j] = put(out);
-            new[j] = put(fresh);
-            cells[j] = in * fresh + out * held[j];
-        }
-#pragma omp simd
-        for (long j = 0; j < width; j++) {
-            float open = sigmoid(get(leave[j]) + (more[3 * width + j] + bias[3 * width + j]));
-            float small = tangent(cells[j]);
-            leave[j] = put(open);
-            squashed[j] = put(small);
-            to[j] = put(open * small);
-        }
-    }
-}
-
-/* `gates` come as what words add to them and go as what is made of all; `said`, [batch, time, width], `states`, [time,
-   batch, many]. */
-int lstm(
-    value *restrict gates, const float *restrict bias, const float *restrict carried, const int64_t *restrict kept,
-    float *restrict cells, value *restrict squashed, value *restrict said, value *restrict states, long time,
-    long batch, long width, long many
-) {
-    const long wide = 4 * width, inner = (many + EACH - 1) / EACH;
-    float *const more = zeros_of(SOME * wide + inner * round_up(wide, LANES) + SOME * inner);
-    if (!more) return 1;
-    word *const turned = (word *)(more + SOME * wide), *const room = turned + inner * round_up(wide, LANES);
-    turn_weights(carried, wide, many, turned, round_up(wide, LANES));
-    for (long t = 0; t < time; t++)
-        for (long b = 0, some; b < batch; b += some) {
-            some = batch - b < SOME ? batch - b : SOME;
-            const long row = t * batch + b;
-            value *const from = said + (b * time + t) * width;
-            if (t) {
-                const word *const a = as_words(states + (row - batch) * many, some, many, room);
-                multiply_words(a, inner, 1, turned, more, wide, some, inner, wide, 0);
-            }
-            lstm_word(
-                gates + row * wide, bias, more, t ? cells + (row - batch) * width : NULL, cells + row * width,
-                squashed + row * width, from, time * width, some, width
-            );
-            for (long i = 0; i < some; i++)
-                for (long k = 0; k < many; k++) states[(row + i) * many + k] = from[i * time * width + kept[k]];
-        }
-    free(more);
-    return 0;
-}
-
-/* `above`: what reaches the states of this word. `on_cells` are those of the next word and become those of this. */
-static void lstm_word_back(
-    const float *restrict above, const value *restrict gates, const float *restrict before,
-    const value *restrict squashed, float *restrict on_cells, value *restrict slopes, float *restrict on_bias,
-    long width
-) {
-    const value *restrict enter = gates, *restrict forget = gates + width, *restrict new = gates + 2 * width;
-    const value *restrict leave = gates + 3 * width;
-#pragma omp simd
-    for (long j = 0; j < width; j++) {
-        float in = get(enter[j]), out = get(forget[j]), fresh = get(new[j]), open = get(leave[j]);
-        float small = get(squashed[j]), cell = on_cells[j] + above[j] * open * (1.0f - small * small);
-        float on_in = cell * fresh * in * (1.0f - in), on_out = cell * before[j] * out * (1.0f - out);
-        float on_fresh = cell * in * (1.0f - fresh * fresh), on_open = above[j] * small * open * (1.0f - open);
-        slopes[j] = put(on_in);
-        slopes[width + j] = put(on_out);
-        slopes[2 * width + j] = put(on_fresh);
-        slopes[3 * width + j] = put(on_open);
-        on_bias[j] += on_in;
-        on_bias[width + j] += on_out;
-        on_bias[2 * width + j] += on_fresh;
-        on_bias[3 * width + j] += on_open;
-        on_cells[j] = cell * out;
-    }
-}
-
-/* `slopes`, [time, batch, 4, width], are of the sums that gates are made of. */
-int lstm_back(
-    const value *restrict upstream, const float *restrict carried, const int64_t *restrict kept,
-    const value *restrict gates, const float *restrict cells, const value *restrict squashed, value *restrict slopes,
-    float *restrict on_bias, long time, long batch, long width, long many
-) {
-    const long wide = 4 * width, across = round_up(many, LANES), inner = wide / EACH;
-    float *const on_cells = zeros_of(batch * width + (2 + 4) * width + SOME * across + inner * across + 2 * many);
-    if (!on_cells) return 1;
-    float *const zeros = on_cells + batch * width, *const above = zeros + width, *const of_word = above + width;
-    float *const found = of_word + wide;
-    word *const stacked = (word *)(found + SOME * across);
-    stack_weights(carried, wide, many, many, (value *)(stacked + inner * across), stacked, across);
-    memset(on_bias, 0, wide * sizeof *on_bias);
-    for (long t = time; t-- > 0;)
-        for (long b = 0, some; b < batch; b += some) {
-            some = batch - b < SOME ? batch - b : SOME;
-            const long row = t * batch + b;
-            if (t + 1 < time) {
-                const word *const a = (const word *)(slopes + (row + batch) * wide);
-                multiply_words(a, inner, 1, stacked, found, across, some, inner, across, 0);
-            }
-            for (long i = 0; i < some; i++) {
-                get_row(upstream + ((b + i) * time + t) * width, above, width);
-                if (t + 1 < time)
-                    for (long k = 0; k < many; k++) above[kept[k]] += found[i * across + k];
-                lstm_word_back(
-                    above, gates + (row + i) * wide, t ? cells + (row + i - batch) * width : zeros,
-                    squashed + (row + i) * width, on_cells + (b + i) * width, slopes + (row + i) * wide, of_word, width
-                );
-            }
-            for (long n = 0; n < wide; n++) on_bias[n] += of_word[n]; /* sums of sums lose fewer digits */
-            memset(of_word, 0, wide * sizeof *of_word);
-        }
-    free(on_cells);
-    return 0;
-}
-
 /* ---- linear layers, [rows, before] to [rows, after]. Weights and their gradients are read and written as they are
    kept, in float32, which spares each step a copy of both. */
 
@@ -865,12 +736,12 @@ static int product(
     return 0;
 }
 
-/* From gradients by y, `slopes`, those by columns of the weight and, if wanted, of x, `some` from `first` on. `a` are
-   the words of slopes, `above` those of its columns, `next` apart. */
+/* From gradients by y, `slopes`, those by columns of the weight, or `more` of them, and, if wanted, of x, `some` from
+   `first` on. `a` are the words of slopes, `above` those of its columns, `next` apart. */
 static int product_back(
     const word *restrict a, const word *restrict above, long next, const value *restrict x,
     const float *restrict weight, value *restrict down, float *restrict on_weight, long first, long some, long rows,
-    long before, long after
+    long before, long after, int more
 ) {
     const long units = (after + EACH - 1) / EACH, wide = round_up(some, LANES), most = units > NEAR ? units : NEAR;
     word *const stacked = (word *)lines_of((most + SOME) * wide + EACH * some);
@@ -881,7 +752,7 @@ static int product_back(
         stack_rows(x + m * before + first, part, some, before, stacked, wide);
         multiply_words(
             above + m / EACH * next, 1, next, stacked, on_weight + first, before, after, (part + EACH - 1) / EACH, some,
-            m > 0
+            more || m
         );
     }
     if (down) stack_weights(weight + first, after, some, before, (value *)(found + SOME * wide), stacked, wide);
@@ -899,17 +770,22 @@ static int products_back(
     float *restrict on_weight, long rows, long before, long after
 ) {
     const long next = after + LANES; /* else words one below the other might share a few lines of a cache */
-    word *const above = (word *)lines_of(((rows + EACH - 1) / EACH) * next + rows * ((after + EACH - 1) / EACH));
+    const long most = rows < SLAB ? rows : SLAB, units = (after + EACH - 1) / EACH;
+    word *const above = (word *)lines_of((most + EACH - 1) / EACH * next + most * units);
     if (!above) return 1;
-    const word *const a = as_words(slopes, rows, after, above + ((rows + EACH - 1) / EACH) * next);
     int failed = 0;
-    stack_rows(slopes, rows, after, after, above, next);
+    for (long m = 0, part; m < rows; m += part, slopes += part * after, x += part * before) {
+        part = rows - m < SLAB ? rows - m : SLAB;
+        const word *const a = as_words(slopes, part, after, above + (most + EACH - 1) / EACH * next);
+        value *const to = down ? down + m * before : NULL;
+        stack_rows(slopes, part, after, after, above, next);
 #pragma omp parallel for schedule(dynamic) reduction(| : failed) if (before > COLUMNS)
-    for (long k = 0; k < before; k += COLUMNS)
-        failed |= product_back(
-            a, above, next, x, weight, down, on_weight, k, before - k < COLUMNS ? before - k : COLUMNS, rows, before,
-            after
-        );
+        for (long k = 0; k < before; k += COLUMNS)
+            failed |= product_back(
+                a, above, next, x, weight, to, on_weight, k, before - k < COLUMNS ? before - k : COLUMNS, part, before,
+                after, m > 0
+            );
+    }
     free(above);
     return failed;
 }
@@ -963,6 +839,170 @@ int linear_back(
 #pragma omp simd
         for (long n = 0; n < after; n++) on_bias[n] += get(upstream[m * after + n]);
     return products_back(upstream, x, weight, down, on_weight, rows, before, after);
+}
+
+/* ---- an LSTM layer; gates in the order input, forget, cell, output, [time, batch, 4, width]. `mask`, [width]: what
+   recurrent dropout multiplies units with; of those that it lets through, the kept ones, states are carried on. */
+
+/* Which are kept, and how many; whole words of units carry them, [time, batch, carried]. */
+static long kept_units(const float *restrict mask, long width, int32_t *restrict kept) {
+    long many = 0;
+    for (long n = 0; n < width; n++)
+        if (mask[n]) kept[many++] = n;
+    return many;
+}
+
+/* Their columns of the recurrent weights, [4 width, many]. */
+static void keep_columns(
+    const float *restrict weight, const float *restrict mask, const int32_t *restrict kept, float *restrict to,
+    long width, long many
+) {
+    for (long n = 0; n < 4 * width; n++, weight += width, to += many)
+        for (long k = 0; k < many; k++) to[k] = weight[kept[k]] * mask[kept[k]];
+}
+
+/* Of one word; `more`, [batch, 4, width], is what the word before adds to its gates. Of the first `before`, the cells,
+   is null. */
+static void lstm_word(
+    value *restrict gates, const float *restrict bias, const float *restrict more, const float *restrict before,
+    float *restrict cells, value *restrict squashed, value *restrict said, long said_row, long batch, long width
+) {
+    for (long b = 0; b < batch; b++, gates += 4 * width, more += 4 * width, cells += width, squashed += width) {
+        value *restrict enter = gates, *restrict forget = gates + width, *restrict new = gates + 2 * width;
+        value *restrict leave = gates + 3 * width, *restrict to = said + b * said_row;
+        const float *restrict held = before ? before + b * width : more; /* which then is zero */
+#pragma omp simd
+        for (long j = 0; j < width; j++) {
+            float in = sigmoid(get(enter[j]) + (more[j] + bias[j]));
+            float out = sigmoid(get(forget[j]) + (more[width + j] + bias[width + j]));
+            float fresh = tangent(get(new[j]) + (more[2 * width + j] + bias[2 * width + j]));
+            enter[j] = put(in);
+            forget[j] = put(out);
+            new[j] = put(fresh);
+            cells[j] = in * fresh + out * held[j];
+        }
+#pragma omp simd
+        for (long j = 0; j < width; j++) {
+            float open = sigmoid(get(leave[j]) + (more[3 * width + j] + bias[3 * width + j]));
+            float small = tangent(cells[j]);
+            leave[j] = put(open);
+            squashed[j] = put(small);
+            to[j] = put(open * small);
+        }
+    }
+}
+
+/* `gates` come as what words add to them and go as what is made of all; `said`, [batch, time, width]. */
+int lstm(
+    value *restrict gates, const float *restrict bias, const float *restrict weight, const float *restrict mask,
+    float *restrict cells, value *restrict squashed, value *restrict said, value *restrict states, long time,
+    long batch, long width
+) {
+    int32_t kept[width];
+    const long many = kept_units(mask, width, kept), inner = (many + EACH - 1) / EACH, carried = EACH * inner;
+    const long wide = 4 * width;
+    float *const more = lines_of((SOME + many) * wide + inner * round_up(wide, LANES));
+    if (!more) return 1;
+    memset(more, 0, SOME * wide * sizeof *more);
+    word *const turned = (word *)(more + SOME * wide);
+    float *const columns = (float *)(turned + inner * round_up(wide, LANES));
+    keep_columns(weight, mask, kept, columns, width, many);
+    turn_weights(columns, wide, many, turned, round_up(wide, LANES));
+    for (long t = 0; t < time; t++)
+        for (long b = 0, some; b < batch; b += some) {
+            some = batch - b < SOME ? batch - b : SOME;
+            const long row = t * batch + b;
+            value *const from = said + (b * time + t) * width, *const to = states + row * carried;
+            if (t) {
+                const word *const a = (const word *)(to - batch * carried);
+                multiply_words(a, inner, 1, turned, more, wide, some, inner, wide, 0);
+            }
+            lstm_word(
+                gates + row * wide, bias, more, t ? cells + (row - batch) * width : NULL, cells + row * width,
+                squashed + row * width, from, time * width, some, width
+            );
+            for (long i = 0; i < some; i++) {
+                for (long k = 0; k < many; k++) to[i * carried + k] = from[i * time * width + kept[k]];
+                if (many < carried) to[i * carried + many] = 0;
+            }
+        }
+    free(more);
+    return 0;
+}
+
+/* `above`: what reaches the states of this word. `on_cells` are those of the next word and become those of this. */
+static void lstm_word_back(
+    const float *restrict above, const value *restrict gates, const float *restrict before,
+    const value *restrict squashed, float *restrict on_cells, value *restrict slopes, float *restrict on_bias,
+    long width
+) {
+    const value *restrict enter = gates, *restrict forget = gates + width, *restrict new = gates + 2 * width;
+    const value *restrict leave = gates + 3 * width;
+#pragma omp simd
+    for (long j = 0; j < width; j++) {
+        float in = get(enter[j]), out = get(forget[j]), fresh = get(new[j]), open = get(leave[j]);
+        float small = get(squashed[j]), cell = on_cells[j] + above[j] * open * (1.0f - small * small);
+        float on_in = cell * fresh * in * (1.0f - in), on_out = cell * before[j] * out * (1.0f - out);
+        float on_fresh = cell * in * (1.0f - fresh * fresh), on_open = above[j] * small * open * (1.0f - open);
+        slopes[j] = put(on_in);
+        slopes[width + j] = put(on_out);
+        slopes[2 * width + j] = put(on_fresh);
+        slopes[3 * width + j] = put(on_open);
+        on_bias[j] += on_in;
+        on_bias[width + j] += on_out;
+        on_bias[2 * width + j] += on_fresh;
+        on_bias[3 * width + j] += on_open;
+        on_cells[j] = cell * out;
+    }
+}
+
+/* `slopes`, [time, batch, 4, width], are of the sums that gates are made of. */
+int lstm_back(
+    const value *restrict upstream, const float *restrict weight, const float *restrict mask,
+    const value *restrict gates, const float *restrict cells, const value *restrict squashed,
+    const value *restrict states, value *restrict slopes, float *restrict on_weight, float *restrict on_bias, long time,
+    long batch, long width
+) {
+    int32_t kept[width];
+    const long many = kept_units(mask, width, kept), across = round_up(many, LANES), carried = round_up(many, EACH);
+    const long wide = 4 * width, inner = wide / EACH;
+    const long zero = (batch + 2 + 4) * width;
+    float *const on_cells = lines_of(zero + (SOME + inner) * across + wide * carried + EACH * many);
+    if (!on_cells) return 1;
+    memset(on_cells, 0, zero * sizeof *on_cells);
+    float *const zeros = on_cells + batch * width, *const above = zeros + width, *const of_word = above + width;
+    float *const found = of_word + wide, *const columns = found + SOME * across;
+    word *const stacked = (word *)(columns + wide * carried);
+    keep_columns(weight, mask, kept, columns, width, many);
+    stack_weights(columns, wide, many, many, (value *)(stacked + inner * across), stacked, across);
+    memset(on_bias, 0, wide * sizeof *on_bias);
+    for (long t = time; t-- > 0;)
+        for (long b = 0, some; b < batch; b += some) {
+            some = batch - b < SOME ? batch - b : SOME;
+            const long row = t * batch + b;
+            if (t + 1 < time) {
+                const word *const a = (const word *)(slopes + (row + batch) * wide);
+                multiply_words(a, inner, 1, stacked, found, across, some, inner, across, 0);
+            }
+            for (long i = 0; i < some; i++) {
+                get_row(upstream + ((b + i) * time + t) * width, above, width);
+                if (t + 1 < time)
+                    for (long k = 0; k < many; k++) above[kept[k]] += found[i * across + k];
+                lstm_word_back(
+                    above, gates + (row + i) * wide, t ? cells + (row + i - batch) * width : zeros,
+                    squashed + (row + i) * width, on_cells + (b + i) * width, slopes + (row + i) * wide, of_word, width
+                );
+            }
+            for (long n = 0; n < wide; n++) on_bias[n] += of_word[n]; /* sums of sums lose fewer digits */
+            memset(of_word, 0, wide * sizeof *of_word);
+        }
+    memset(on_weight, 0, wide * width * sizeof *on_weight);
+    const int failed =
+        time > 1 && products_back(slopes + batch * wide, states, NULL, NULL, columns, (time - 1) * batch, carried, wide);
+    for (long n = 0; time > 1 && n < wide; n++)
+        for (long k = 0; k < many; k++) on_weight[n * width + kept[k]] = columns[n * carried + k] * mask[kept[k]];
+    free(on_cells);
+    return failed;
 }
 
 /* Of a batch norm, from means over `rows` and squares about them, which become what is scaled by. */

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from distillbias.models.native import native
+from distillbias.models.native import Native, native
 
 TOGETHER = 8  # units
 
@@ -32,12 +32,46 @@ def lstm(
     Gates in the order input, forget, cell, output. Under autocast gates are kept in its type, cells in float32.
     """
     kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    x = x.to(kind)
+    functions = native(x) if weight_hh.dtype == mask.dtype == bias.dtype == torch.float32 else None
+    if functions:
+        return _NativeLstm.apply(x, weight_ih, weight_hh, bias, mask, functions)
     # dropped units fill up the last eight, with empty columns: each number of units that is new is a product for which
     # code is made anew, which takes longer than the product does
     many = ceil(int(mask.count_nonzero()) / TOGETHER) * TOGETHER
     kept = mask.argsort(descending=True, stable=True)[:many]
     carried = weight_hh.index_select(1, kept) * mask[kept]
-    return _Lstm.apply(x.to(kind), weight_ih, carried, bias, kept)
+    return _Lstm.apply(x, weight_ih, carried, bias, kept)
+
+
+class _NativeLstm(torch.autograd.Function):
+    """`native.c` chooses the kept units itself, so that no shape here depends on them and steps can be recorded."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, mask: Tensor, functions: Native
+    ) -> Tensor:
+        batch, time, inputs = x.shape
+        width = len(mask)
+        steps, entering = x.transpose(0, 1).reshape(time * batch, inputs), weight_ih.to(x.dtype)
+        gates = (steps @ entering.t()).view(time, batch, 4 * width)
+        cells = torch.empty(time, batch, width)
+        said, squashed = x.new_empty(batch, time, width), x.new_empty(time, batch, width)
+        states = x.new_empty(time, batch, width + width % 2)  # room for all units in pairs
+        functions("lstm", gates, bias, weight_hh, mask, cells, squashed, said, states, time, batch, width)
+        ctx.save_for_backward(steps, entering, weight_hh, mask, gates, cells, squashed, states)
+        ctx.functions = functions
+        return said
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        steps, entering, weight_hh, mask, gates, cells, squashed, states = ctx.saved_tensors
+        slopes, on_hh, on_bias = torch.empty_like(gates), torch.empty_like(weight_hh), mask.new_empty(4 * len(mask))
+        given = (upstream.contiguous(), weight_hh, mask, gates, cells, squashed, states)
+        ctx.functions("lstm_back", *given, slopes, on_hh, on_bias, *cells.shape)
+        on_x, on_ih = _entered(slopes, steps, entering)
+        return on_x, on_ih.float(), on_hh, on_bias, None, None
 
 
 class _Lstm(torch.autograd.Function):
@@ -47,19 +81,13 @@ class _Lstm(torch.autograd.Function):
         batch, time, inputs = x.shape
         width = len(bias) // 4
         steps, entering = x.transpose(0, 1).reshape(time * batch, inputs), weight_ih.to(x.dtype)
-        functions = native(x) if carried.dtype == bias.dtype == torch.float32 else None
-        # torch first writes a bias to every row of the sums
-        gates = steps @ entering.t() if functions else torch.addmm(bias.to(x.dtype), steps, entering.t())
-        gates = gates.view(time, batch, 4 * width)
+        # torch first writes the bias to every row of the sums
+        gates = torch.addmm(bias.to(x.dtype), steps, entering.t()).view(time, batch, 4 * width)
         cells = torch.empty(time, batch, width, dtype=torch.promote_types(x.dtype, torch.float32))
         said, squashed = x.new_empty(batch, time, width), x.new_empty(time, batch, width)
         states = x.new_empty(time, batch, len(kept))
         ctx.save_for_backward(steps, entering, carried, kept, gates, cells, squashed, states)
-        ctx.functions, ctx.kind = functions, weight_ih.dtype
-        if functions:
-            sizes = (time, batch, width, len(kept))
-            functions("lstm", gates, bias, carried.contiguous(), kept, cells, squashed, said, states, *sizes)
-            return said
+        ctx.kind = weight_ih.dtype
         carrying = carried.to(x.dtype).t()
         for t, (gate, cell) in enumerate(zip(gates, cells, strict=True)):
             if t:
@@ -82,13 +110,6 @@ class _Lstm(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
         steps, entering, carried, kept, gates, cells, squashed, states = ctx.saved_tensors
         slopes = torch.empty_like(gates)  # of the sums that the gates are made of
-        if ctx.functions:
-            batch, time, width = upstream.shape
-            sizes = (time, batch, width, len(kept))
-            given = (upstream.contiguous(), carried.contiguous(), kept, gates, cells, squashed)
-            on_bias = carried.new_empty(4 * width)
-            ctx.functions("lstm_back", *given, slopes, on_bias, *sizes)
-            return _gathered(slopes, on_bias, steps, entering, states, ctx.kind)
         carrying = carried.to(upstream.dtype)
         through_sigmoid = torch.ops.aten.sigmoid_backward.grad_input
         through_tanh = torch.ops.aten.tanh_backward
@@ -110,14 +131,13 @@ class _Lstm(torch.autograd.Function):
                 on_cell.mul_(forget)
             else:
                 to_forget.zero_()
-        return _gathered(slopes, slopes.flatten(0, 1).sum(0), steps, entering, states, ctx.kind)
+        on_x, on_ih = _entered(slopes, steps, entering)
+        on_carried = slopes[1:].flatten(0, 1).t() @ states[:-1].flatten(0, 1)
+        on_bias = slopes.flatten(0, 1).sum(0)
+        return on_x, on_ih.to(ctx.kind), on_carried.to(ctx.kind), on_bias.to(ctx.kind), None
 
 
-def _gathered(
-    slopes: Tensor, on_bias: Tensor, steps: Tensor, entering: Tensor, states: Tensor, kind: torch.dtype
-) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
-    """The gradients by what went in; those by weights in their `kind`."""
+def _entered(slopes: Tensor, steps: Tensor, entering: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients by x and by the weights that it met."""
     flat = slopes.flatten(0, 1)
-    on_x = (flat @ entering).view(*slopes.shape[:2], -1).transpose(0, 1)
-    on_carried = slopes[1:].flatten(0, 1).t() @ states[:-1].flatten(0, 1)
-    return on_x, (flat.t() @ steps).to(kind), on_carried.to(kind), on_bias.to(kind), None
+    return (flat @ entering).view(*slopes.shape[:2], -1).transpose(0, 1), flat.t() @ steps

@@ -31,6 +31,7 @@ UNFILLED |= {aten.empty_strided.default, aten.new_empty_strided.default}
 SHAPING = {torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output}
 # of operators that change how a tensor looks at its memory: those that give it another one
 MOVING = {"set_", "resize_", "resize_as_"}
+ROWS = 1024  # of a tensor that are copied at once
 UNHEARD = {Tensor.numpy, Tensor.tolist, Tensor.__array__}  # what tells Python of values without an operator
 
 
@@ -50,13 +51,13 @@ def recorder(model: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[Ta
         same = False
         if tape.playable:
             state = State(model, optimizer)
-            before = state.read()
+            kept = state.read()
             loss = step()  # after which what the recorded one left to it is forgotten
             if tape.settle(arena):
-                same = _the_same(tape, state, before, loss)
+                same = _the_same(tape, state, kept, loss)
             else:
                 too_large = min(too_large, values)  # to learn that of each shape anew would take a long step of each
-            del state, before
+            del state, kept
             yield loss
         while same:
             yield tape.play()
@@ -79,23 +80,39 @@ class State:
     def read(self) -> list[Tensor]:
         return [*(each.clone() for each in self.tensors), *(stream.get_state() for stream in self.streams)]
 
-    def write(self, values: Sequence[Tensor]) -> None:
-        for each, value in zip(self.tensors, values, strict=False):
-            each.copy_(value)
-        for stream, value in zip(self.streams, values[len(self.tensors) :], strict=True):
-            stream.set_state(value)
+    def swap(self, kept: Sequence[Tensor]) -> None:
+        """Read to `kept` what is here, and write here what was there. Memory that nobody has touched yet takes longer
+        to come by than a step, so there is no second copy."""
+        for here, there in zip(self._rows(self.tensors), self._rows(kept), strict=True):
+            now = here.clone()
+            here.copy_(there)
+            there.copy_(now)
+        for stream, there in zip(self.streams, kept[len(self.tensors) :], strict=True):
+            now = stream.get_state()
+            stream.set_state(there)
+            there.copy_(now)
+
+    def _rows(self, tensors: Sequence[Tensor]) -> Iterator[Tensor]:
+        for each in tensors[: len(self.tensors)]:
+            yield from torch.atleast_1d(each).split(ROWS)
+
+    def equals(self, kept: Sequence[Tensor]) -> bool:
+        here = (*self.tensors, *(stream.get_state() for stream in self.streams))
+        return all(map(torch.equal, here, kept))
 
 
-def _the_same(tape: "Tape", state: State, before: Sequence[Tensor], loss: Tensor) -> bool:
-    """Whether the tape takes the step that was just taken, from what was before."""
-    after = state.read()
-    state.write(before)
+def _the_same(tape: "Tape", state: State, kept: Sequence[Tensor], loss: Tensor) -> bool:
+    """Whether the tape takes the step that was just taken, from what was `kept` before it."""
+    state.swap(kept)
+    same = False
     try:
-        return torch.equal(tape.play(), loss) and all(map(torch.equal, state.read(), after))
+        same = torch.equal(tape.play(), loss) and state.equals(kept)
     except (RuntimeError, TypeError):  # of an operator that cannot be called as it was heard
-        return False
+        pass
     finally:
-        state.write(after)
+        if not same:
+            state.swap(kept)
+    return same
 
 
 class Tape(TorchDispatchMode):
