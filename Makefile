@@ -2,8 +2,8 @@
 # Python >= 3.11 and make are all that must be there. PYTHON=python3.12 chooses another interpreter.
 PYTHON ?= python3
 BIN := .venv/bin
-# a process for each core; a file's tests stay together, because they share what they trained
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+# a process for each core; a file's tests stay together, because they share what they trained, in tests/conftest.py's order
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: setup demo test check fuzz torture format clean
 

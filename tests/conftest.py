@@ -5,6 +5,7 @@ import os
 import tempfile
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch reads it, and for every process that a test starts
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # some hundred of these would compile all modules anew
 # what native.c is compiled to is kept, but not among the user's own
 os.environ.setdefault("DISTILLBIAS_CACHE", os.path.join(tempfile.gettempdir(), f"distillbias-tests-{os.getuid()}"))
 
@@ -18,6 +19,24 @@ if not torch.cuda.is_available():
 settings.register_profile("deterministic", derandomize=True, deadline=None)
 settings.load_profile("deterministic")
 torch.set_num_threads(1)
+
+
+# files that take longest, which begin first: of those that begin last one would run alone
+LONG = (
+    "test_faults",
+    "test_ray",
+    "test_vision_report",
+    "test_precision",
+    "test_checkpoint",
+    "test_replays",
+    "test_remote",
+    "test_compiled",
+    "test_torchrun",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
 @pytest.fixture(autouse=True, scope="session")

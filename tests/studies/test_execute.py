@@ -1,6 +1,8 @@
 """One run twice, bit by bit; its scores again by other means; and a run that diverges leaves nothing behind."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +27,24 @@ from distillbias.training.teacher import weights_fingerprint
 
 RUN, STUDENT = tiny.ALONE, tiny.STUDENT
 FILES = ("activations.safetensors", "predictions.parquet", "weights.safetensors")
+
+
+COMPILES_NOTHING = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from tests import tiny
+from distillbias.studies import lessons
+from distillbias.training import replays, tapes
+
+lessons.check_knows, replays.WORTH = lambda *asked: None, 1
+plays, play = [], tapes.Tape.play
+tapes.Tape.play = lambda tape: plays.append(1) or play(tape)
+others = replace(tiny.STUDENT, recipe=replace(tiny.RECIPE, optimizer="radam"))
+tiny.trained(Path(sys.argv[1]), tiny.ALONE, tiny.STUDENT, others)
+assert plays
+assert "torch._dynamo" not in sys.modules
+"""
 
 
 def facts(store: Store, run) -> dict:
@@ -256,3 +276,9 @@ def test_a_control_is_recorded_and_its_student_hears_nothing_of_the_teacher(tmp_
     assert trained.exists() and untrained.exists() and trained.read_bytes() != untrained.read_bytes()
     prior = store.record(replace(longer, distillation=lesson_of["prior"]))
     assert softmax(prior.predictions("clean").logits).max(axis=1).mean() < 0.25
+
+
+def test_a_run_does_not_import_torchs_compiler(tmp_path: Path) -> None:
+    """That takes as long as torch itself, in every worker, and some of torch's own functions would do it unasked."""
+    done = subprocess.run([sys.executable, "-c", COMPILES_NOTHING, tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

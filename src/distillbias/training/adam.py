@@ -1,4 +1,8 @@
-"""torch's Adam and RAdam, as steps that are replayed need them; Adam without what it looks up anew at each step."""
+"""torch's Adam and RAdam, as steps that are replayed need them; Adam without what it looks up anew at each step.
+
+Torch wraps methods of its optimisers for `torch.compile`, whose import takes as long as that of torch itself: here
+they are called as they are inside.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -22,7 +26,18 @@ class _Kept(NamedTuple):
     steps: list[Tensor]
 
 
-class Adam(torch.optim.Adam):
+def _inside(method: Callable[..., Any]) -> Callable[..., Any]:
+    return getattr(method, "__wrapped__", method)
+
+
+class _NotCompiled(torch.optim.Optimizer):
+    add_param_group = _inside(torch.optim.Optimizer.add_param_group)
+    zero_grad = _inside(torch.optim.Optimizer.zero_grad)
+    state_dict = _inside(torch.optim.Optimizer.state_dict)
+    load_state_dict = _inside(torch.optim.Optimizer.load_state_dict)
+
+
+class Adam(_NotCompiled, torch.optim.Adam):
     """The same bits. `torch.optim.Adam` goes through the states of all parameters and sorts them by device and type at
     each step; of a small model's step that is time worth saving.
     """
@@ -57,7 +72,7 @@ class Adam(torch.optim.Adam):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         if closure is not None or self._kept is None or not self._all_have_gradients():
-            loss = super().step(closure)
+            loss = _inside(torch.optim.Adam.step)(self, closure)
             self._kept = self._found() if self._all_have_gradients() else None
             return loss
         for group, parameters, means, squares, counts, steps in self._kept:
@@ -101,7 +116,7 @@ class Adam(torch.optim.Adam):
         return _Kept(group, group["params"], means, squares, counts, [*counts])
 
 
-class RAdam(torch.optim.RAdam):
+class RAdam(_NotCompiled, torch.optim.RAdam):
     """The same steps; once the rate is held, from two numbers in memory that the host computes in double precision.
 
     torch's own that can be recorded (`capturable`) computes them for each parameter anew, in float32, in launches that
@@ -140,7 +155,7 @@ class RAdam(torch.optim.RAdam):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         if self._factors is None:
-            return super().step(closure)
+            return _inside(torch.optim.RAdam.step)(self, closure)
         (first, second), eps = (self.param_groups[0][name] for name in ("betas", "eps"))
         parameters: list[Tensor] = [*self._parameters()]
         gradients: list[Tensor] = [parameter.grad for parameter in parameters if parameter.grad is not None]

@@ -123,6 +123,11 @@ class Tape(TorchDispatchMode):
 
     loss: Tensor
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Torch would import all that compiles, only to keep it from here."""
+        return False
+
     def __init__(self) -> None:
         super().__init__()
         self.heard: list[tuple[Bind, tuple[Any, ...]]] = []
