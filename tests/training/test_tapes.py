@@ -150,6 +150,16 @@ def test_a_step_that_wants_much_at_once_is_not_held(monkeypatch: pytest.MonkeyPa
     assert [tape.playable for tape in made] == [True, True, False, True]
 
 
+def test_a_step_for_which_there_is_no_memory_is_taken_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arena, "LARGEST", 2**62)
+    made: list[Tape] = []
+    monkeypatch.setattr(tapes, "Tape", lambda: made.append(Tape()) or made[-1])  # type: ignore[func-returns-value]
+    model = tiny.mlp()
+    replay = recorder(model, torch.optim.Adam(model.parameters()))(lambda: (torch.ones(9) * 2).sum(), 9)
+    assert [replay().item() for _ in range(3)] == [18] * 3
+    assert [tape.playable for tape in made] == [False]
+
+
 def steps(change: Callable[[nn.Module, int], Tensor | float], count: int = 7) -> tuple[list[float], nn.Module, Take]:
     """Losses of steps that each multiply the weights by what `change` says, recorded; the model; what took them."""
     model = nn.Linear(3, 1)

@@ -27,6 +27,14 @@ class Arena:
     def storage(self) -> torch.UntypedStorage:
         return torch.UntypedStorage(self.most)
 
+    def holds(self, size: int) -> bool:
+        """Whether there is room for so many bytes; none where the system does not give the block."""
+        try:
+            return size <= self.most and self.storage is not None
+        except RuntimeError:
+            self.most = -1
+            return False
+
 
 class Life(NamedTuple):
     """The first and the last call that want some memory, and how many bytes it has."""

@@ -159,7 +159,7 @@ class Tape(TorchDispatchMode):
                     first = lives[view.memory].first if view.memory in lives else call
                     lives[view.memory] = Life(first, call, self.sizes[view.memory])
         starts, self.wanted = planned([*lives.values()])
-        if self.wanted > arena.most:
+        if not arena.holds(self.wanted):
             self.give_up()
             return False
         places = {number: (arena.storage, start) for number, start in zip(lives, starts, strict=True)}
