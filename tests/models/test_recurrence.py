@@ -55,6 +55,14 @@ def test_of_one_row() -> None:
     assert torch.equal(upstream, torch.ones_like(said))
 
 
+def test_of_weights_that_lie_the_other_way() -> None:
+    tensors = given(3, torch.float32)
+    expected = both_ways(lstm, tensors, MASKS["five"])
+    tensors[2] = tensors[2].detach().t().contiguous().t().requires_grad_()
+    for one, other in zip(both_ways(lstm, tensors, MASKS["five"]), expected, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_of_more_rows_than_are_multiplied_at_once() -> None:
     tensors = given(4, torch.float32, batch=331)
     for one, other in zip(

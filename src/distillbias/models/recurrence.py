@@ -33,9 +33,9 @@ def lstm(
     """
     kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
     x = x.to(kind)
-    functions = native(x) if weight_hh.dtype == mask.dtype == bias.dtype == torch.float32 else None
-    if functions:
-        return _NativeLstm.apply(x, weight_ih, weight_hh, bias, mask, functions)
+    exact = all(each.dtype == torch.float32 for each in (weight_ih, weight_hh, bias, mask))
+    if functions := native(x) if exact else None:
+        return _NativeLstm.apply(x, weight_ih, weight_hh.contiguous(), bias, mask, functions)
     # dropped units fill up the last eight, with empty columns: each number of units that is new is a product for which
     # code is made anew, which takes longer than the product does
     many = ceil(int(mask.count_nonzero()) / TOGETHER) * TOGETHER
