@@ -3,14 +3,14 @@
     python -m benchmarks.utilisation --data DIR --out results/benchmarks/     some 20 minutes on two quiet cores
     python -m benchmarks.utilisation --workloads V --repeats 1                one of it, the table on the screen
 
-Workloads are those of the comparison with peers (docs/benchmarks.md), trained by this project in bf16, two trials at
-once, for four times as many steps after six times as many others: at the first batch of a length oneDNN makes code for
-its products, which of 35 steps is a part that it is of no training. Arithmetic is counted operator by operator:
-products and convolutions, forward and backward, padding included, convolutions as they are written, of which our CNN
-computes four ninths; of a language model also the product that rebuilds its teacher's logits. All else a step does
-(dropout, norms, softmax, optimiser) counts for nothing but its time. The limit is the best of several sizes of one
-operation, two processes at once, as the trials are: a matrix product in bf16, and for the CNN also a 3x3 convolution,
-forward and backward.
+Workloads are those of the comparison with peers (docs/benchmarks.md), trained by this project in bf16, or in float32
+where a processor does not multiply bf16, two trials at once, for four times as many steps after six times as many
+others: at the first batch of a length oneDNN makes code for its products, which of 35 steps is a part that it is of no
+training. Arithmetic is counted operator by operator: products and convolutions, forward and backward, padding included,
+convolutions as they are written, of which our CNN computes four ninths in bf16; of a language model also the product
+that rebuilds its teacher's logits. All else a step does (dropout, norms, softmax, optimiser) counts for nothing but its
+time. The limit is the best of several sizes of one operation, two processes at once, as the trials are, in the same
+precision: a matrix product, and for the CNN also a 3x3 convolution, forward and backward.
 """
 
 import argparse
@@ -40,8 +40,10 @@ from distillbias.errors import InputError
 from distillbias.models.native import put_aside
 from distillbias.studies.progress import LSTM_WORK, lstm_work
 from distillbias.studies.provenance import provenance
+from distillbias.training.precision import has_bfloat16
 
-ARM = "ours, bf16, two trials at once"
+KIND = torch.bfloat16 if has_bfloat16(torch.device("cpu")) else torch.float32
+ARM = "ours, bf16, two trials at once" if KIND == torch.bfloat16 else "ours, two trials at once"
 SECONDS = 1.0  # that each size of a limit is repeated for
 PRODUCTS = (512, 1024, 2048)
 CONVOLUTIONS = ((64, 28), (128, 14), (256, 14))  # (channels, side) of 128 images
@@ -112,7 +114,12 @@ def measure(names: list[str], data: Path | None, repeats: int) -> dict[str, Any]
                 seconds[name].append(summary(result, warmup, arm.at_once)["seconds"])
                 print(f"repeat {repeat + 1} {name}: {1e3 * seconds[name][-1]:.2f} ms a step and trial", flush=True)
     machine = {key: known[key] for key in ("device", "commit", "torch", "python")}
-    machine |= {"cores": CORES, "load_before": load, "date": time.strftime("%Y-%m-%d")}
+    machine |= {
+        "precision": ARMS[ARM].precision,
+        "cores": CORES,
+        "load_before": load,
+        "date": time.strftime("%Y-%m-%d"),
+    }
     return {"operations": operations, "seconds": seconds, "limits": limits, "machine": machine}
 
 
@@ -120,9 +127,9 @@ def table(found: dict[str, Any]) -> str:
     machine = found["machine"]
     told = ", ".join(f"{what} {median(values) / 1e9:.0f}" for what, values in found["limits"].items())
     lines = [
-        f"Limits in bf16, GFLOP/s: {told}; medians of {len(found['limits']['product'])} repeats. {machine['device']}, "
-        f"{machine['cores']} cores, load {machine['load_before']:.2f} before, {machine['date']}, commit "
-        f"{machine['commit']}, torch {machine['torch']}.",
+        f"Limits in {machine['precision']}, GFLOP/s: {told}; medians of {len(found['limits']['product'])} repeats. "
+        f"{machine['device']}, {machine['cores']} cores, load {machine['load_before']:.2f} before, {machine['date']}, "
+        f"commit {machine['commit']}, torch {machine['torch']}.",
         "",
         "| workload | GFLOP a step | ms a step and trial | GFLOP/s | of the product's limit | of the convolution's |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
@@ -161,7 +168,7 @@ def counted(folder: Path, warmup: int, steps: int) -> float:
     """Floating-point operations of a mean step of those that are timed, on one thread as there: on one only our LSTM
     leaves out what dropout has emptied. Torch's operators do the work: others are not seen. A product and its sum are
     two."""
-    given = Given(folder, steps, "buckets", "bfloat16", tuned=False, gate=False, workers=1)
+    given = Given(folder, steps, "buckets", ARMS[ARM].precision, tuned=False, gate=False, workers=1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -192,7 +199,7 @@ def products() -> float:
 
 
 def _product(size: int) -> float:
-    a, b = torch.randn(2, size, size).bfloat16()
+    a, b = torch.randn(2, size, size).to(KIND)
     return _rate(lambda: a @ b, 2 * size**3)
 
 
@@ -203,7 +210,7 @@ def convolutions() -> float:
 
 def _convolution(channels: int, side: int) -> float:
     def made(*shape: int) -> Tensor:
-        return torch.randn(shape).bfloat16().to(memory_format=torch.channels_last).requires_grad_()
+        return torch.randn(shape).to(KIND, memory_format=torch.channels_last).requires_grad_()
 
     images, weights = made(128, channels, side, side), made(channels, channels, 3, 3)
     ones = torch.ones_like(images)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from benchmarks.peers import environments
 from benchmarks.peers.arms import ARMS, BASE, QUICK, USUAL
 from benchmarks.peers.export import export
@@ -20,6 +21,7 @@ from benchmarks.peers.workloads import GATED, WORKLOADS
 from distillbias.errors import InputError
 from distillbias.studies.provenance import provenance
 from distillbias.studies.runner import check_device
+from distillbias.training.precision import has_bfloat16
 
 CORES = 2
 PATIENCE = 180  # seconds that a load average above BUSY a core is waited for
@@ -58,7 +60,7 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
 def measure_all(asked: argparse.Namespace) -> bool:
     """Whether every arm passed the gate of every workload."""
     names = chosen(asked.workloads, ",", WORKLOADS, ["V"] if asked.quick else list(WORKLOADS), "workload")
-    arms = chosen(asked.arms, ";", ARMS, list(QUICK) if asked.quick else USUAL[asked.device], "arm")
+    arms = chosen(asked.arms, ";", ARMS, usual(list(QUICK) if asked.quick else USUAL[asked.device], asked), "arm")
     arms = [BASE] + [arm for arm in arms if arm != BASE]
     if asked.repeats is not None and asked.repeats < 1:
         raise InputError(f"{asked.repeats} repeats; at least 1 is needed")
@@ -68,7 +70,6 @@ def measure_all(asked: argparse.Namespace) -> bool:
         make_environments(arms, asked.envs)
     if asked.device == "cpu" and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
-    check_device(asked.device)
     load = quiet_load() if asked.device == "cpu" else os.getloadavg()[0]  # a GPU's time is dear
     if load > BUSY * cores():
         print(f"this machine is busy (load {load:.2f}): what is measured now is not to be trusted")
@@ -81,6 +82,16 @@ def measure_all(asked: argparse.Namespace) -> bool:
             continue
         print("\n" + table(measured), flush=True)
     return passed
+
+
+def usual(arms: list[str], asked: argparse.Namespace) -> list[str]:
+    """Those of `arms` that a device does not emulate; ours would be trained in float32 under another name."""
+    check_device(asked.device)
+    if has_bfloat16(torch.device(asked.device)):
+        return arms
+    if not asked.arms:
+        print("no arm in bf16: this device multiplies none, and takes several times as long to emulate it", flush=True)
+    return [arm for arm in arms if ARMS[arm].precision == "float32"]
 
 
 def keep(measured: dict[str, Any], folder: Path | None) -> None:

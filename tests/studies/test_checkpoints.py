@@ -14,6 +14,7 @@ from tests import tiny
 from distillbias.studies.execute import Left, execute
 from distillbias.studies.run import Run
 from distillbias.studies.store import CHECKPOINT, Store
+from distillbias.training import precision
 
 LONG = replace(tiny.ALONE, recipe=replace(tiny.RECIPE, epochs=3))  # 30 steps
 CONV = replace(LONG, model=tiny.CNN)
@@ -91,6 +92,21 @@ def test_a_checkpoint_made_with_other_threads_is_not_gone_on_from(tmp_path: Path
     left_at(LONG, store, 4)
     torch.set_num_threads(2)
     assert steps_trained(LONG, store) == 30
+
+
+def test_a_checkpoint_in_another_precision_is_not_gone_on_from(
+    whole: Store, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """Of a machine that multiplies bfloat16, on one that does not: there the run is that of a recipe in float32."""
+    store, run = Store(tmp_path), replace(LONG, recipe=replace(LONG.recipe, precision="bfloat16"))
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
+    left_at(run, store, 4)
+    assert not capsys.readouterr().out
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: False)
+    assert steps_trained(run, store) == 30
+    assert "made in float32: the device has no instructions for bfloat16" in capsys.readouterr().out
+    assert store.record(run).facts["provenance"]["precision"] == "float32"
+    assert (store.folder(run) / RESULT[0]).read_bytes() == (whole.folder(LONG) / RESULT[0]).read_bytes()
 
 
 def test_a_checkpoint_under_another_teacher_is_not_gone_on_from(whole: Store, tmp_path: Path) -> None:

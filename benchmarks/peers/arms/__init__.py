@@ -56,5 +56,5 @@ USUAL = {
     "cpu": [name for name, arm in ARMS.items() if arm.at_once <= 2],
     "cuda": [name for name, arm in ARMS.items() if arm.at_once != 2],
 }
-QUICK = (BASE, "strong", "ours", "ours, bf16, two trials at once")
+QUICK = (BASE, "strong", "ours", "ours, two trials at once", "ours, bf16, two trials at once")
 PEERS = ("torchdistill", "transformers", "lightning")

@@ -93,12 +93,28 @@ static inline float tangent(float x) {
 #endif
 }
 
-typedef float lanes __attribute__((vector_size(64), aligned(4), may_alias));
-enum { LANES = 16 };
+/* A vector is as long as a register: of a longer one the compiler would keep each part in memory. ACROSS of them for each
+   of DOWN rows, beside what they are made of, are all registers. */
+#if defined __AVX512F__
+enum { LANES = 16, ACROSS = 4 };
+#define ALL(f, s) EIGHT(f, 0, s), EIGHT(f, 8, s)
+#define HALVES(f) f(1) f(2) f(4) f(8)
+#elif defined __AVX__
+enum { LANES = 8, ACROSS = 2 };
+#define ALL(f, s) EIGHT(f, 0, s)
+#define HALVES(f) f(1) f(2) f(4)
+#else
+enum { LANES = 4, ACROSS = 2 };
+#define ALL(f, s) FOUR(f, 0, s)
+#define HALVES(f) f(1) f(2)
+#endif
+#define FOUR(f, j, s) f(j, s), f(j + 1, s), f(j + 2, s), f(j + 3, s)
+#define EIGHT(f, j, s) FOUR(f, j, s), FOUR(f, j + 4, s)
+typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 #ifdef BF16
-typedef uint16_t halves __attribute__((vector_size(32), aligned(2), may_alias));
-typedef uint32_t patterns __attribute__((vector_size(64)));
+typedef uint16_t halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
+typedef uint32_t patterns __attribute__((vector_size(4 * LANES)));
 
 static inline lanes get_lanes(const value *x) {
     return (lanes)(__builtin_convertvector(*(const halves *)x, patterns) << 16);
@@ -130,10 +146,10 @@ static float *zeros_of(long count) {
 /* Of all lanes, in pairs of pairs: the compiler may not choose an order itself, and would add one after the other. */
 static inline float sum_of(const float *x) {
     lanes all = *(const lanes *)x;
-    all += __builtin_shufflevector(all, all, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
-    all += __builtin_shufflevector(all, all, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
-    all += __builtin_shufflevector(all, all, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
-    return all[0] + all[1];
+#define BESIDE(j, s) ((j) ^ (s))
+#define ADD(s) all += __builtin_shufflevector(all, all, ALL(BESIDE, s));
+    HALVES(ADD)
+    return all[0];
 }
 
 /* A square of 32-bit numbers on its side: of the squares in it, and of those in these, two change places. */
@@ -142,8 +158,6 @@ INLINE void turn_square(float (*square)[LANES]) {
     for (int i = 0; i < LANES; i++) rows[i] = *(const lanes *)square[i];
 #define LEFT(j, s) ((j) & (s) ? LANES + (j) - (s) : (j))
 #define RIGHT(j, s) ((j) & (s) ? LANES + (j) : (j) + (s))
-#define ALL(f, s) f(0, s), f(1, s), f(2, s), f(3, s), f(4, s), f(5, s), f(6, s), f(7, s), f(8, s), f(9, s), f(10, s), \
-    f(11, s), f(12, s), f(13, s), f(14, s), f(15, s)
 #define EXCHANGE(s)                                                                                                    \
     for (int i = 0; i < LANES; i++)                                                                                    \
         if (!(i & s)) {                                                                                                \
@@ -151,7 +165,7 @@ INLINE void turn_square(float (*square)[LANES]) {
             rows[i] = __builtin_shufflevector(a, b, ALL(LEFT, s));                                                     \
             rows[i + s] = __builtin_shufflevector(a, b, ALL(RIGHT, s));                                                \
         }
-    EXCHANGE(1) EXCHANGE(2) EXCHANGE(4) EXCHANGE(8)
+    HALVES(EXCHANGE)
     for (int i = 0; i < LANES; i++) *(lanes *)square[i] = rows[i];
 }
 
@@ -574,7 +588,7 @@ int attend_back(
 #ifdef BF16
 enum { EACH = 2 };
 typedef int32_t word __attribute__((may_alias, aligned(2)));
-typedef int32_t words __attribute__((vector_size(64), aligned(4), may_alias));
+typedef int32_t words __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 static inline word join(value even, value odd) { return (word)((uint32_t)odd << 16 | even); }
 
@@ -595,9 +609,8 @@ static inline lanes add_product(lanes sum, word a, words b) { return sum + a * b
 #endif
 
 enum {
-    DOWN = 6,                /* rows, */
-    ACROSS = 4,              /* and vectors, whose sums registers hold, beside what they are made of */
-    COLUMNS = ACROSS * LANES,
+    DOWN = 6,                /* rows whose sums registers hold, of ACROSS vectors each */
+    COLUMNS = 64,            /* columns that a thread makes at once: a line of a cache or more of each row */
     NEAR = 96,               /* words that are summed over at a time: what rows share then stays in the near cache, */
     SOME = 96,               /* rows that are multiplied at once, */
     SLAB = 10 * NEAR,        /* and rows whose words stay in the far cache, */
@@ -639,7 +652,7 @@ static void multiply_words(
     int more
 ) {
     const long wide = round_up(columns, LANES);
-    for (long j = 0; j < wide; j += COLUMNS)
+    for (long j = 0; j < wide; j += ACROSS * LANES)
         for (long k = 0; k < inner; k += NEAR)
             for (long r = 0, some; r < rows; r += some) {
                 const long left = rows - r, vectors = (wide - j) / LANES, here = inner - k < NEAR ? inner - k : NEAR;
@@ -647,7 +660,7 @@ static void multiply_words(
 #define MULTIPLY(rows, vectors)                                                                                        \
     multiply_block(                                                                                                    \
         a + r * down + k * across, down, across, b + k * wide + j, wide, c + r * apart + j, apart, here, columns - j,  \
-        more || k, rows, vectors                                                                                       \
+        more || k, rows, (vectors) < ACROSS ? (vectors) : ACROSS                                                       \
     )
 #define MULTIPLY_ROWS(vectors)                                                                                         \
     (some == DOWN ? MULTIPLY(DOWN, vectors) : some == 2 ? MULTIPLY(2, vectors) : MULTIPLY(1, vectors))

@@ -69,6 +69,7 @@ def provenance_table(evidence: Evidence, arms: Sequence[str], hashed: str) -> Ta
         "device": _distinct(made, "device"),
         "torch": _distinct(made, "torch"),
         "python": _distinct(made, "python"),
+        "products": ", ".join(sorted({one.get("precision", "as the recipes say") for one in made})) or "none",
         "wall time": duration(wall_seconds([(one["began"], one["ended"]) for one in made])),
         "training time, all runs": duration(sum(fact["seconds"]["training"] for fact in facts)),
         "peak memory of a worker": f"{max((one['peak_megabytes'] for one in made), default=0):,} MB",

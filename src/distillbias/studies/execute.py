@@ -32,6 +32,7 @@ from distillbias.training.batching import ResidentData
 from distillbias.training.checkpoint import Course, Weights
 from distillbias.training.loop import train
 from distillbias.training.parallel import ALONE, Ranks, share_batch_norm
+from distillbias.training.precision import precision_on
 from distillbias.training.recipe import make_optimizer
 from distillbias.training.seeds import stream
 from distillbias.training.teacher import weights_fingerprint
@@ -107,8 +108,8 @@ def execute(
         "evaluating": time.perf_counter() - trained,
     }
     facts["speed"] = speed(splits.train, run.recipe, course, processor)
-    where = {"began": began, "ended": time.time(), "processes": ranks.world}
-    facts["provenance"] = provenance(device) | where
+    made = {"began": began, "ended": time.time(), "processes": ranks.world, "precision": _precision(run, device)}
+    facts["provenance"] = provenance(device) | made
     write_json(folder / RECORD, facts)
     store.finish(run)
 
@@ -135,7 +136,12 @@ def whose(run: Run, taught: Lesson, examples: Examples, device: str, ranks: Rank
         "device": ranks.over(device.partition(":")[0]),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+        "precision": _precision(run, device),
     }
+
+
+def _precision(run: Run, device: str) -> str:
+    return precision_on(torch.device(device), run.recipe.precision)
 
 
 def fit(
@@ -155,6 +161,8 @@ def fit(
     """
     recipe = run.recipe
     device = next(model.parameters()).device
+    if (made := precision_on(device, recipe.precision)) != recipe.precision:
+        print(f"products are made in {made}: the device has no instructions for {recipe.precision}")
     draws = stream(ranks.own("dropout"), run.model.name, run.trial, run.repeat, device=device)
     streams = {ranks.own("dropout"): draws} | taught.streams
     give_stream(model, draws)

@@ -22,7 +22,7 @@ SHAPE: dict[str, Any] = {
     "speed?": {"examples_per_second": NUMBER, "processor": NUMBER, "words_per_second?": NUMBER},
     "provenance": {
         **{"commit": str, "device": str, "torch": str, "python": str},
-        **{"peak_megabytes": int, "began": NUMBER, "ended": NUMBER},
+        **{"peak_megabytes": int, "began": NUMBER, "ended": NUMBER, "precision?": str},
     },
 }
 

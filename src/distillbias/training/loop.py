@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from distillbias.training.adam import Held
 from distillbias.training.objectives import Batch, Objective
 from distillbias.training.parallel import ALONE, Ranks
+from distillbias.training.precision import precision_on
 from distillbias.training.recipe import Recipe, make_optimizer, set_rate, shape_gradients
 from distillbias.training.replays import Replays, Update, recorder
 
@@ -35,13 +36,14 @@ def train(
     Nothing here waits for the device: the caller reads losses when it wants to, checks that they are
     finite, saves, logs and evaluates. So one process records its steps and replays them (`replays.py`).
     """
-    device = next(model.parameters()).device.type
+    where = next(model.parameters()).device
+    device, half = where.type, precision_on(where, recipe.precision) == "bfloat16"
     optimizer = optimizer or make_optimizer(model, recipe)
     parameters = list(model.parameters())
     l1, l2 = recipe.l1 * objective.penalty_scale, recipe.l2 * objective.penalty_scale
 
     def update(batch: Batch) -> Tensor:
-        with torch.autocast(device, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+        with torch.autocast(device, torch.bfloat16, enabled=half):
             output = model(batch.inputs)
         loss = objective.loss(output, batch).mean()
         if batch.share != 1:

@@ -13,6 +13,7 @@ from distillbias.models.dropout import dense
 from distillbias.models.native import Native, native
 from distillbias.training import fused_step
 from distillbias.training.adam import Adam, Held, RAdam
+from distillbias.training.precision import Precision
 
 
 @runtime_checkable
@@ -74,7 +75,8 @@ class Recipe:
     """`clip` bounds the gradient norm of each parameter tensor by itself, as Keras' clipnorm does (T17); `inf` bounds
     nothing.
 
-    `l1`, `l2` weigh sum |w| and sum w**2 (no 1/2) over all weight matrices, biases and norms left out.
+    `l1`, `l2` weigh sum |w| and sum w**2 (no 1/2) over all weight matrices, biases and norms left out. `precision` is
+    that of products, where a device has it (`precision_on`).
     """
 
     epochs: int
@@ -85,7 +87,7 @@ class Recipe:
     clip: float = 1.0
     l1: float = 0.0
     l2: float = 0.0
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
