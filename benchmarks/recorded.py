@@ -20,6 +20,7 @@ from distillbias.models.mlp import MLPConfig
 from distillbias.models.output import ModelConfig, fresh, initialise
 from distillbias.models.transformer import TransformerConfig
 from distillbias.models.universal_transformer import UniversalTransformerConfig
+from distillbias.studies.lessons import place
 from distillbias.studies.processes import keep_large_blocks
 from distillbias.studies.provenance import provenance
 from distillbias.studies.vision import DEMO_CNN
@@ -57,7 +58,7 @@ def noise(spec: Spec, count: int, words: int) -> Examples:
 
 
 def training(config: ModelConfig, spec: Spec, precision: str, batch: int, words: int) -> Iterator[loop.Step]:
-    model = fresh(config, spec)
+    model = place(fresh(config, spec), "cpu")
     initialise(model, stream("weights"))
     give_stream(model, stream("dropout"))
     examples = noise(spec, 20 * batch, words)

@@ -208,13 +208,13 @@ def test_block_takes_torchs_products_where_attention_is_not_native() -> None:
 
 
 def by_double(function: Callable[..., Tensor], x: Tensor, module: nn.Module, upstream: Tensor) -> tuple[list, list]:
-    """What is said of x, and all gradients: as it is trained in bf16, and in double precision."""
+    """What is said of x, and all gradients: as it is trained in its type, and in double precision."""
     exact, tensors = copy.deepcopy(module).double(), [x.requires_grad_(), *module.parameters()]
     for each in (module, exact):
         give_stream(each, torch.Generator().manual_seed(5))
-    with torch.autocast("cpu", BF16):
+    with torch.autocast("cpu", BF16, enabled=x.dtype == BF16):
         said = function(x, module)
-    assert said.dtype == BF16 and type(said.grad_fn).__name__ in ("LayersBackward", "ConvolveBackward")
+    assert said.dtype == x.dtype and type(said.grad_fn).__name__ in ("LayersBackward", "ConvolveBackward")
     found = [said.detach(), *torch.autograd.grad(said, tensors, upstream)]
     tensors = [x.detach().double().requires_grad_(), *exact.parameters()]
     with put_aside():
@@ -379,8 +379,11 @@ def threads(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize("sizes", MAPS, ids=str)
-def test_convolutions_of_whole_numbers_are_exact(sizes: tuple[int, int, int, int, int, bool]) -> None:
+def test_convolutions_of_whole_numbers_are_exact(
+    sizes: tuple[int, int, int, int, int, bool], kind: torch.dtype
+) -> None:
     """All sums have few enough digits, and what becomes of the weights is whole if they are multiples of four."""
     images, rows, columns, before, after, bias = sizes
     draws = torch.Generator().manual_seed(1)
@@ -390,23 +393,24 @@ def test_convolutions_of_whole_numbers_are_exact(sizes: tuple[int, int, int, int
         for parameter in convolution.parameters():
             parameter.copy_(4 * whole(2, *parameter.shape))
     x, upstream = last(whole(2, images, before, rows, columns)), last(whole(1, images, after, rows - 2, columns - 2))
-    found, right = by_double(through, x.to(BF16), convolution, upstream.to(BF16))
+    found, right = by_double(through, x.to(kind), convolution, upstream.to(kind))
     for k, (one, other) in enumerate(zip(found, right, strict=True)):
-        assert torch.equal(one, other if k > 1 else other.to(BF16).double())
+        assert torch.equal(one, other if k > 1 else other.to(kind).double())
 
 
 @pytest.mark.parametrize("positive", [False, True], ids=["of either sign", "above zero"])
+@pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize("sizes", MAPS, ids=str)
 def test_convolutions_round_little_more_than_torchs(
-    sizes: tuple[int, int, int, int, int, bool], positive: bool
+    sizes: tuple[int, int, int, int, int, bool], kind: torch.dtype, positive: bool
 ) -> None:
-    """To some three times the error of torch's in bf16; what is above zero is as what passed a ReLU."""
+    """To some three times the error of torch's; what is above zero is as what passed a ReLU."""
     images, rows, columns, before, after, bias = sizes
     x, upstream = last(drawn(images, before, rows, columns, seed=1)), last(drawn(images, after, rows - 2, columns - 2))
-    x, upstream = (x.clamp(min=0) if positive else x).to(BF16), upstream.to(BF16)
+    x, upstream = (x.clamp(min=0) if positive else x).to(kind), upstream.to(kind)
     convolution = last(wide(nn.Conv2d(before, after, 3, bias=bias)))
     found, right = by_double(through, x, convolution, upstream)
-    with torch.autocast("cpu", BF16):
+    with torch.autocast("cpu", BF16, enabled=kind == BF16):
         said = convolution(x)
     theirs = [said.detach(), *torch.autograd.grad(said, [x, *convolution.parameters()], upstream)]
     for one, other, torchs in zip(found, right, theirs, strict=True):
@@ -414,9 +418,10 @@ def test_convolutions_round_little_more_than_torchs(
         assert apart <= 3 * torchs_apart
 
 
-def test_where_a_convolution_is_torchs() -> None:
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_where_a_convolution_is_torchs(kind: torch.dtype) -> None:
     x, weight = last(torch.randn(2, 16, 6, 4)), last(torch.randn(32, 16, 3, 3)).requires_grad_()
-    with torch.autocast("cpu", BF16):
+    with torch.autocast("cpu", BF16, enabled=kind == BF16):
         assert compiled.convolve(x, weight, None) is not None
         for other in (x[:, :, 1:], x[..., 1:], x.contiguous()):
             assert compiled.convolve(other, weight, None) is None
@@ -427,7 +432,7 @@ def test_where_a_convolution_is_torchs() -> None:
             assert compiled.convolve(x, weight, None) is None
         with put_aside():
             assert compiled.convolve(x, weight, None) is None
-    assert compiled.convolve(x, weight, None) is None
+    assert compiled.convolve(x.double(), weight, None) is None
 
 
 WITHOUT = """

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from distillbias.models import fused, fused_rows, fused_words, passes
 from distillbias.models.dropout import Dropout
-from distillbias.models.native import Native, native
+from distillbias.models.native import native
 
 Norm = TypeVar("Norm", nn.BatchNorm1d, nn.BatchNorm2d)
 LANES = 16  # of native.c
@@ -34,9 +34,8 @@ def product(
 ) -> tuple[Float[Tensor, "*rows after"], Float[Tensor, " after"] | None]:
     """`linear(x)`; on a CPU without its bias, and the bias, which a native function adds: torch writes it to every row
     before it multiplies, and sums its gradient in a pass of its own."""
-    kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
     plain = type(linear) is nn.Linear and linear.bias is not None and linear.weight.dtype == torch.float32
-    return (F.linear(x, linear.weight), linear.bias) if plain and native(x, kind) else (linear(x), None)
+    return (F.linear(x, linear.weight), linear.bias) if plain and native(x, _multiplied(x)) else (linear(x), None)
 
 
 def add_and_norm(
@@ -83,7 +82,8 @@ def layers(
         and all(each.bias is not None and each.training and each.weight.dtype == torch.float32 for each in linears)
     ):
         return None
-    functions = _in_bf16(x)
+    # of products in float32 torch's are as fast
+    functions = native(x, torch.bfloat16) if _multiplied(x) == torch.bfloat16 else None
     if functions is None:
         return None
     parameters, norms, chosen = [], [], []
@@ -152,9 +152,9 @@ def convolve(
 ) -> Float[Tensor, "batch filters row_ col_"] | None:
     """`F.conv2d(x, weight, bias)` by four ninths of its multiplications, for what gradients are wanted by.
 
-    Winograd's way rounds twice more to bf16 than torch's: sums of 4 x 4 pixels, and of weights. None where torch's
-    operators are the way: as above, and of maps and weights that are not channels-last, whose channels do not fill
-    lanes, or of an odd number of rows or columns.
+    Winograd's way rounds twice more to bf16 than torch's: sums of 4 x 4 pixels, and of weights. In float32 it is as
+    near to double precision as torch's. None where torch's operators are the way: as above, and of maps and weights
+    that are not channels-last, whose channels do not fill lanes, or of an odd number of rows or columns.
     """
     filters, before, *sides = weight.shape
     if not (
@@ -166,15 +166,14 @@ def convolve(
         and weight.is_contiguous(memory_format=torch.channels_last)
     ):
         return None
-    functions = _in_bf16(x) if weight.dtype == torch.float32 else None
-    return None if functions is None else passes.Convolve.apply(x.to(torch.bfloat16), weight, bias, functions)
+    kind = _multiplied(x)
+    functions = native(x, kind) if weight.dtype == torch.float32 else None
+    return None if functions is None else passes.Convolve.apply(x.to(kind), weight, bias, functions)
 
 
-def _in_bf16(x: Tensor) -> Native | None:
-    """What makes products in bf16. For those in float32 torch's are as fast."""
-    if not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") != torch.bfloat16:
-        return None
-    return native(x, torch.bfloat16)
+def _multiplied(x: Tensor) -> torch.dtype:
+    """The type of products with `x`."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
 
 
 def divergence(
