@@ -28,13 +28,14 @@ from distillbias.tasks.task import Examples, Spec
 from distillbias.training import loop, tapes
 from distillbias.training.batching import ResidentData
 from distillbias.training.objectives import from_teacher
+from distillbias.training.precision import Precision
 from distillbias.training.recipe import Recipe, WarmupCosine
 from distillbias.training.seeds import stream
 
 WARMUP, TURNS, TOGETHER = 20, 12, 20  # steps before; turns of each; steps of a turn
 IMAGES, WORDS = Spec(shape=(28, 28), classes=10), Spec(shape=(), classes=2, vocabulary=5000)
-# (model, its task, precision, batch, words of a sentence)
-CASES: dict[str, tuple[ModelConfig, Spec, str, int, int]] = {
+Case = tuple[ModelConfig, Spec, Precision, int, int]  # model, its task, precision, batch, words of a sentence
+CASES: dict[str, Case] = {
     "MLP, the paper's": (MLPConfig(), IMAGES, "float32", 128, 0),
     "MLP, the paper's, bf16": (MLPConfig(), IMAGES, "bfloat16", 128, 0),
     "CNN, the demo's, bf16": (DEMO_CNN, IMAGES, "bfloat16", 128, 0),
@@ -57,21 +58,21 @@ def noise(spec: Spec, count: int, words: int) -> Examples:
     return Examples(inputs, random.integers(0, spec.classes, count), np.arange(count), "noise", "none")
 
 
-def training(config: ModelConfig, spec: Spec, precision: str, batch: int, words: int) -> Iterator[loop.Step]:
+def training(config: ModelConfig, spec: Spec, precision: Precision, batch: int, words: int) -> Iterator[loop.Step]:
     model = place(fresh(config, spec), "cpu")
     initialise(model, stream("weights"))
     give_stream(model, stream("dropout"))
     examples = noise(spec, 20 * batch, words)
     said = torch.randn(len(examples), spec.classes, generator=stream("answers"))
     epochs = 1 + (WARMUP + TURNS * TOGETHER) // 20
-    recipe = Recipe(epochs, batch, 1e-4, WarmupCosine(), l1=1e-6, l2=1e-6, precision=precision)  # type: ignore[arg-type]
+    recipe = Recipe(epochs, batch, 1e-4, WarmupCosine(), l1=1e-6, l2=1e-6, precision=precision)
     batches = ResidentData(examples).batches(
         epochs, batch, lambda epoch: stream("order", epoch), lambda rows, inputs: said.index_select(0, rows)
     )
     return loop.train(model, from_teacher(5.0, 1.0, "tau2", True), batches, recipe, recipe.steps(len(examples)))
 
 
-def measure(case: tuple[ModelConfig, Spec, str, int, int]) -> tuple[float, float, int]:
+def measure(case: Case) -> tuple[float, float, int]:
     """Milliseconds of a step as it comes and of one that may be replayed; bytes that its tape wants at once."""
     made: list[tapes.Tape] = []
     used, kind = loop.recorder, tapes.Tape
