@@ -146,10 +146,13 @@ def who(store: Store) -> dict[int, Run]:
 
 
 def test_no_orphan_survives_a_killed_command(nodes: Nodes, tmp_path: Path) -> None:
-    running = subprocess.Popen([sys.executable, "-m", "tests.cluster.small", Store(tmp_path).where, nodes.address])
-    wait_for(lambda: has_checkpoint(tmp_path))
-    running.kill()
-    running.wait()
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.cluster.small", Store(tmp_path).where, nodes.address]
+    ) as running:
+        try:
+            wait_for(lambda: has_checkpoint(tmp_path))
+        finally:
+            running.kill()
     assert ended(training)
 
 

@@ -6,6 +6,7 @@ from tests.ways import way  # noqa: F401
 from torch import Tensor
 
 from distillbias.models.recurrence import lstm
+from distillbias.training.precision import has_bfloat16
 
 WIDTH, INPUTS, BATCH = 12, 7, 5
 MASKS = {
@@ -80,9 +81,10 @@ def test_in_bf16_it_is_about_as_near_as_torchs() -> None:
     """Both round to 8 bits at each step; torch's keeps the sums of its gates in float32 until they are squashed."""
     exact = both_ways(theirs, given(8, torch.float64), MASKS["some"])
     errors = []
-    for function in (lstm, theirs):
+    # torch has no LSTM in bf16 for a processor that does not multiply it
+    for function in (lstm, theirs) if has_bfloat16(torch.device("cpu")) else (lstm,):
         with torch.autocast("cpu", torch.bfloat16):
             found = both_ways(function, given(8, torch.float32), MASKS["some"])
         errors.append([float((one - right).norm() / right.norm()) for one, right in zip(found, exact, strict=True)])
-    for ours, torchs in zip(*errors, strict=True):
-        assert ours < 2 * torchs and ours < 0.02
+    for ours, *torchs in zip(*errors, strict=True):
+        assert ours < 0.02 and all(ours < 2 * each for each in torchs)

@@ -1,7 +1,6 @@
 """Dropout from streams of a run's own, so that no run touches the global one."""
 
-from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -90,16 +89,14 @@ def fill(words: Int64[Tensor, " count"], stream: torch.Generator) -> Int64[Tenso
     if functions is None or not _draws_as_torch(functions):
         return words.random_(-(2**63), None, generator=stream)
 
-    def bind(words: Tensor) -> Callable[[], None]:
-        def draw() -> None:
-            state = stream.get_state()
-            functions("random_words", state, words, len(words))
-            stream.set_state(state)
-
-        return draw
-
-    heard(bind, words)
+    heard(partial(partial, _draw, functions, stream), words)
     return words
+
+
+def _draw(functions: Native, stream: torch.Generator, words: Tensor) -> None:
+    state = stream.get_state()
+    functions("random_words", state, words, len(words))
+    stream.set_state(state)
 
 
 @cache

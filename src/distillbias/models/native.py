@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -104,22 +104,24 @@ def _functions(kind: torch.dtype) -> Native | None:
         if name not in known:
             known[name] = getattr(library, name)
             known[name].argtypes = [*map(_type, given)]  # told once: ctypes then converts in no time to speak of
-        function = known[name]
         numbers = [TENSOR if isinstance(each, Tensor) else each for each in given]
-
-        def bind(*tensors: Tensor) -> Callable[[], None]:
-            places = iter(tensors)
-            pointers = [next(places).data_ptr() if each is TENSOR else each for each in numbers]
-
-            def act() -> None:
-                if function(*pointers):
-                    raise MemoryError(f"{name} found no memory")
-
-            return act
-
-        heard(bind, *(each for each in given if isinstance(each, Tensor)))
+        heard(partial(_bound, known[name], numbers), *(each for each in given if isinstance(each, Tensor)))
 
     return call
+
+
+# beside `call`, not within: a checker of types, as tests have one, would read a function anew each time it is made
+
+
+def _bound(function: Any, numbers: list[Any], *tensors: Tensor) -> Callable[[], None]:
+    """The call of `function` with `tensors` where `numbers` have none."""
+    places = iter(tensors)
+    return partial(_act, function, [next(places).data_ptr() if each is TENSOR else each for each in numbers])
+
+
+def _act(function: Any, pointers: list[Any]) -> None:
+    if function(*pointers):
+        raise MemoryError(f"{function.__name__} found no memory")
 
 
 def _type(given: Tensor | int | float | None) -> type:

@@ -73,8 +73,9 @@ def commit() -> str:
     """The commit of the code that runs, with "+ changes" where the package differs from it; else its version."""
     package = Path(__file__).parents[1]
 
-    def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(package), *words], capture_output=True, text=True, check=True).stdout
+    def git(*words: str) -> str:  # which only reads: it must leave no lock in the repository if it is killed
+        command = ["git", "--no-optional-locks", "-C", str(package), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     try:
         changed = git("status", "--porcelain", "--", ".").strip()
