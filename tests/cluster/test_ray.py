@@ -127,7 +127,7 @@ def place(root: Path) -> Place:
     return Place(Store(root).where, None, every=small.EVERY)
 
 
-def wait_for(what, seconds: float = 60.0) -> None:
+def wait_for(what, seconds: float = 120.0) -> None:
     until = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < until, "it did not come to that"
