@@ -1,14 +1,18 @@
 """What a record says of memory and speed: worked by hand, and of this run alone."""
 
 import mmap
+import os
+import subprocess
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tests import tiny
 
+from distillbias.studies import provenance
 from distillbias.studies.provenance import Effort, forget_peak, peak_megabytes, speed
 from distillbias.studies.store import Store
 from distillbias.tasks.task import Examples
@@ -66,3 +70,23 @@ def test_a_record_says_it(tmp_path) -> None:
     taken = tiny.ALONE.recipe.steps(facts["train"]["n"]) * tiny.ALONE.recipe.batch
     assert facts["speed"]["examples_per_second"] == pytest.approx(taken / facts["seconds"]["training"])
     assert 0 < facts["speed"]["processor"] <= 1.5
+
+
+def test_the_commit_is_asked_of_a_repository_that_is_left_as_it_was(tmp_path: Path, monkeypatch) -> None:
+    """Not even its index is refreshed: a run that is killed meanwhile would leave a lock there."""
+    package, index = tmp_path / "package", tmp_path / ".git" / "index"
+    file = package / "studies" / "provenance.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *words], check=True)
+    known = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout[:12]
+    monkeypatch.setattr(provenance, "__file__", str(file))
+    os.utime(file, (1e9, 1e9))  # what the index says of it is no longer so
+    before = index.read_bytes()
+    assert provenance.commit.__wrapped__() == known and index.read_bytes() == before
+    subprocess.run([*git, "status"], check=True, capture_output=True)
+    assert index.read_bytes() != before, "git itself would not have refreshed it"
+    file.write_text("changed")
+    assert provenance.commit.__wrapped__() == f"{known} + changes"

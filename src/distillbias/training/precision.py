@@ -17,7 +17,7 @@ def precision_on(device: torch.device, asked: Precision) -> Precision:
     A recipe asks for bfloat16 to save time. Emulated it takes several times as long as float32 does
     (docs/benchmarks.md), which is also nearer to what the recipe means.
     """
-    return asked if has_bfloat16(device) else "float32"
+    return asked if asked == "float32" or has_bfloat16(device) else "float32"
 
 
 @cache
