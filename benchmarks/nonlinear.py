@@ -1,7 +1,7 @@
 """Time of the functions that this project has its own of on a CPU, beside torch's: python -m benchmarks.nonlinear
 
 Forward and backward on one thread, medians of ROUNDS calls in turn: compiled (`models/native.c`), by this project from
-torch's operators, and as torch's users write it.
+torch's operators, and as torch's users write it. In bf16, where the processor multiplies it, and in float32.
 """
 
 import time
@@ -22,6 +22,7 @@ from distillbias.models.recurrence import lstm
 from distillbias.models.transformer import Block
 from distillbias.studies.processes import keep_large_blocks
 from distillbias.studies.provenance import provenance
+from distillbias.training.precision import has_bfloat16
 
 ROUNDS = 50
 DRAWS = 360_448  # 128 x 11 x 256
@@ -109,11 +110,11 @@ def stage(channels: int, group: int, side: int, pool: int, dtype: torch.dtype) -
     return lambda: trained(own.finish, own.norm), lambda: trained(theirs, theirs[1])
 
 
-def convolution(before: int, after: int, side: int) -> str:
-    """3 x 3, of 128 images in bf16 by weights in float32: times, and distances from double precision."""
+def convolution(before: int, after: int, side: int, dtype: torch.dtype) -> str:
+    """3 x 3, of 128 images by weights in float32: times, and distances from double precision."""
     shapes = (128, before, side, side), (after, before, 3, 3), (128, after, side - 2, side - 2)
     x, weight, upstream = (torch.randn(shape).to(memory_format=torch.channels_last) for shape in shapes)
-    x, upstream = x.relu().bfloat16().requires_grad_(), upstream.bfloat16()
+    x, upstream = x.relu().to(dtype).requires_grad_(), upstream.to(dtype)
     weight.requires_grad_()
 
     def trained(function: Callable[[Tensor, Tensor], Tensor], *given: Tensor) -> list[Tensor]:
@@ -126,7 +127,7 @@ def convolution(before: int, after: int, side: int) -> str:
     for function in (convolve, F.conv2d):
         found = trained(function, x, weight)
         apart = [float((one.double() - other).norm() / other.norm()) for one, other in zip(found, right, strict=True)]
-        told.append(" ".join(f"{each:.2%}" for each in apart))
+        told.append(" ".join(f"{each:.1e}" for each in apart))
     times = milliseconds(lambda: trained(convolve, x, weight), lambda: trained(F.conv2d, x, weight))
     return f"{times[0]:.1f} {times[1]:.1f}; apart from double precision: {told[0]}, torch's {told[1]}"
 
@@ -189,9 +190,10 @@ def main() -> None:
     drawn = milliseconds(lambda: fill(filled, stream), aside(lambda: fill(filled, stream)))
     print(f"random words of {DRAWS:,} draws: {drawn[0]:.3f} {drawn[1]:.3f}")
     draws = filled.view(torch.int16)
-    for before, after, side in ((128, 64, 26), (64, 64, 12)):
-        print(f"convolution of {before} x {side} x {side} to {after}, bfloat16: {convolution(before, after, side)}")
-    for dtype in (torch.bfloat16, torch.float32):
+    for dtype in (torch.bfloat16, torch.float32) if has_bfloat16(torch.device("cpu")) else (torch.float32,):
+        for sizes in ((128, 64, 26), (64, 64, 12)):
+            before, after, side = sizes
+            print(f"convolution of {before} x {side} x {side} to {after}, {dtype}: {convolution(*sizes, dtype)}")
         pairs = {
             "layer of an MLP, 784 to 512": hidden(PIXELS, 512, dtype),
             "layer of an MLP, 512 to 128": hidden(512, 128, dtype),

@@ -27,6 +27,7 @@ from distillbias.studies.lessons import Lesson, build
 from distillbias.studies.provenance import provenance
 from distillbias.studies.vision import alone, laptop
 from distillbias.training.objectives import from_labels
+from distillbias.training.precision import has_bfloat16
 
 HELD_OUT = 5_000
 WAYS = {"float32": ("float32", False), "bf16, torch's": ("bfloat16", True), "bf16, compiled": ("bfloat16", False)}
@@ -71,6 +72,8 @@ def main() -> None:
         parser.error(f"{given.trials} trials; a deviation needs at least 2")
     if given.epochs < 1:
         parser.error(f"{given.epochs} epochs; a training needs at least 1")
+    if not has_bfloat16(torch.device("cpu")):
+        parser.error("this processor multiplies no bfloat16: all ways would be float32 (training/precision.py)")
     known = provenance("cpu")
     print(f"{known['device']}, torch {known['torch']}, commit {known['commit']}; {HELD_OUT:,} held-out images of MNIST")
     cells = [(way, trial) for trial in range(given.trials) for way in WAYS]
