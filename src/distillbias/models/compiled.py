@@ -25,7 +25,7 @@ from distillbias.models.dropout import Dropout
 from distillbias.models.native import native
 
 Norm = TypeVar("Norm", nn.BatchNorm1d, nn.BatchNorm2d)
-LANES = 16  # of native.c
+LANES = 16  # of native.c, on processors where they are most
 LONGEST = 64  # words that attention is native for (MOST_WORDS); of more it was not tried
 
 
