@@ -9,7 +9,7 @@ differ by a bit, or the recorded one did what no tape can hold, steps are taken 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from math import inf
-from typing import Any, TypeVar
+from typing import Any, TypeVar, no_type_check
 
 import torch
 from torch import Tensor, nn
@@ -251,6 +251,7 @@ def _memory(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
 
 
+@no_type_check
 def _given(result: Any) -> list[Any]:
     """What an operator has given, one by one."""
     return [each for each in within(result, object) if each is not None]
@@ -286,6 +287,7 @@ def _filling(func: Any, args: list, kwargs: dict, into: Sequence[Tensor | None])
     return partial(_filled, call, into) if any(each is not None for each in into) else call
 
 
+@no_type_check
 def _filled(call: Callable[[], Any], into: Sequence[Tensor | None]) -> None:
     for ours, new in zip(into, _given(call()), strict=True):
         if ours is not None:
@@ -303,9 +305,11 @@ def _into(func: Any) -> tuple[Callable[..., Any] | None, str]:
     return None, ""
 
 
-# of what an operator is given, which is nested a little: torch's own ways (pytree) take as long as the operator
+# of what an operator is given, which is nested a little: torch's own ways (pytree) take as long as the operator, and so
+# does a check of types, which tests make
 
 
+@no_type_check
 def within(nest: Any, kind: type[Kind]) -> Iterator[Kind]:
     """All of that kind, in order."""
     if isinstance(nest, dict):
