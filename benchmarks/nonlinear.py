@@ -193,7 +193,8 @@ def main() -> None:
     for dtype in (torch.bfloat16, torch.float32) if has_bfloat16(torch.device("cpu")) else (torch.float32,):
         for sizes in ((128, 64, 26), (64, 64, 12)):
             before, after, side = sizes
-            print(f"convolution of {before} x {side} x {side} to {after}, {dtype}: {convolution(*sizes, dtype)}")
+            kind = str(dtype).removeprefix("torch.")
+            print(f"convolution of {before} x {side} x {side} to {after}, {kind}: {convolution(*sizes, dtype)}")
         pairs = {
             "layer of an MLP, 784 to 512": hidden(PIXELS, 512, dtype),
             "layer of an MLP, 512 to 128": hidden(512, 128, dtype),
