@@ -12,6 +12,9 @@ os.environ.setdefault("DISTILLBIAS_CACHE", os.path.join(tempfile.gettempdir(), f
 import pytest
 import torch
 from hypothesis import settings
+from tests import checked
+
+checked.install()  # before anything of the package is imported
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before a kernel is defined

@@ -14,8 +14,6 @@ from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.optimize import brentq
-from scipy.special import entr, softmax
 
 from distillbias.errors import InputError
 
@@ -59,6 +57,8 @@ def smoothed(logits: Logits, labels: Labels, temperature: float) -> Logits:
     One eps in [0, 1] for all examples, solved for to 1e-12; after softening by `temperature` the student sees exactly
     these probabilities. Source of label smoothing: Szegedy et al. 2016, section 7.
     """
+    from scipy.optimize import brentq  # every worker reads this file, few come here, and SciPy takes a second
+
     classes = logits.shape[1]
     wanted = mean_entropy(logits / temperature)
     # entropy of smoothed labels grows from 0 to log(classes) with eps; a teacher's lies between but for rounding
@@ -71,11 +71,15 @@ def smoothed(logits: Logits, labels: Labels, temperature: float) -> Logits:
 
 def smoothed_entropy(eps: float, classes: int) -> float:
     """Entropy in nats of `(1 - eps) onehot + eps / classes`."""
+    from scipy.special import entr
+
     return float(entr(1 - eps + eps / classes) + (classes - 1) * entr(eps / classes))
 
 
 def mean_entropy(logits: Logits) -> float:
     """Mean entropy in nats of the answers, in [0, log classes]."""
+    from scipy.special import entr, softmax
+
     return float(entr(softmax(logits.astype(np.float64), axis=1)).sum(axis=1).mean())
 
 
