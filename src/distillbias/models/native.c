@@ -632,35 +632,51 @@ INLINE void multiply_block(
         for (int i = 0; i < rows; i++)
             for (int v = 0; v < vectors; v++) sums[i][v] = add_product(sums[i][v], a[i * down + k * across], from[v]);
     }
+    if (columns >= vectors * LANES) { /* where some are cut the compiler keeps all sums in memory */
+        for (int i = 0; i < rows; i++)
+            for (int v = 0; v < vectors; v++) {
+                lanes *const to = (lanes *)(c + i * apart + v * LANES);
+                *to = sums[i][v] + (more ? *to : (lanes){0});
+            }
+        return;
+    }
     for (int i = 0; i < rows; i++)
         for (int v = 0; v < vectors; v++) {
             float *const to = c + i * apart + v * LANES;
             const long left = columns - v * LANES < LANES ? columns - v * LANES : LANES;
             lanes found = {0};
-            if (more && left == LANES) found = *(const lanes *)to;
-            else if (more) memcpy(&found, to, left * sizeof *to);
+            if (more) memcpy(&found, to, left * sizeof *to);
             found += sums[i][v];
-            if (left == LANES) *(lanes *)to = found;
-            else memcpy(to, &found, left * sizeof *to);
+            memcpy(to, &found, left * sizeof *to);
         }
 }
 
+/* What is multiplied with has its columns in pieces of COLUMNS, of the last piece those that are left, one piece after
+   the other: rows of more might lie pages apart, and then share a few lines of a cache. */
+static inline long piece(long column) { return column / COLUMNS * COLUMNS; }
+static inline long piece_wide(long column, long wide) {
+    return wide - piece(column) < COLUMNS ? wide - piece(column) : COLUMNS;
+}
+
 /* c, [rows, columns], its rows `apart` apart, = a b, or `more` of it: a has its rows `down` apart and its words
-   `across`, b has rows of whole lanes. */
+   `across`, b has its columns in pieces, and these rows of whole lanes. */
 static void multiply_words(
     const word *a, long down, long across, const word *b, float *c, long apart, long rows, long inner, long columns,
     int more
 ) {
     const long wide = round_up(columns, LANES);
-    for (long j = 0; j < wide; j += ACROSS * LANES)
-        for (long k = 0; k < inner; k += NEAR)
+    for (long k = 0; k < inner; k += NEAR)
+        for (long j = 0; j < wide; j += ACROSS * LANES) {
+            const long here = inner - k < NEAR ? inner - k : NEAR, vectors = (wide - j) / LANES;
+            const long next = piece_wide(j, wide);
+            const word *const from = b + piece(j) * inner + k * next + j - piece(j);
             for (long r = 0, some; r < rows; r += some) {
-                const long left = rows - r, vectors = (wide - j) / LANES, here = inner - k < NEAR ? inner - k : NEAR;
+                const long left = rows - r;
                 some = left >= DOWN ? DOWN : left >= 2 ? 2 : 1;
 #define MULTIPLY(rows, vectors)                                                                                        \
     multiply_block(                                                                                                    \
-        a + r * down + k * across, down, across, b + k * wide + j, wide, c + r * apart + j, apart, here, columns - j,  \
-        more || k, rows, (vectors) < ACROSS ? (vectors) : ACROSS                                                       \
+        a + r * down + k * across, down, across, from, next, c + r * apart + j, apart, here, columns - j, more || k,   \
+        rows, (vectors) < ACROSS ? (vectors) : ACROSS                                                                  \
     )
 #define MULTIPLY_ROWS(vectors)                                                                                         \
     (some == DOWN ? MULTIPLY(DOWN, vectors) : some == 2 ? MULTIPLY(2, vectors) : MULTIPLY(1, vectors))
@@ -669,6 +685,7 @@ static void multiply_words(
                 else if (vectors == 2) MULTIPLY_ROWS(2);
                 else MULTIPLY_ROWS(1);
             }
+        }
 }
 
 static inline void put_row(const float *restrict x, value *restrict to, long count) {
@@ -682,7 +699,7 @@ static inline void get_row(const value *restrict x, float *restrict to, long cou
 }
 
 /* Rows of `count` values, `apart` apart, as rows of `wide` words, each of values that lie one below the other; the rest
-   is zero. */
+   is zero. Of no more than a piece, or to multiply with something. */
 static void stack_rows(const value *restrict x, long rows, long count, long apart, word *restrict to, long wide) {
     for (long r = 0; r < rows; r += EACH, x += EACH * apart, to += wide) {
         const value *restrict below = r + EACH <= rows ? x + (EACH - 1) * apart : NULL;
@@ -695,22 +712,37 @@ static void stack_rows(const value *restrict x, long rows, long count, long apar
     }
 }
 
-/* The same of weights; `room` is for EACH rows of them. */
+/* The same in pieces. */
+static void stack_pieces(const value *restrict x, long rows, long count, long apart, word *restrict to, long wide) {
+    const long inner = (rows + EACH - 1) / EACH;
+    for (long j = 0; j < wide; j += COLUMNS)
+        stack_rows(
+            x + j, rows, count - j < COLUMNS ? count - j : COLUMNS, apart, to + j * inner, piece_wide(j, wide)
+        );
+}
+
+/* The same of weights; `room` is for EACH rows of a piece. */
 static void stack_weights(
     const float *restrict weight, long rows, long count, long apart, value *restrict room, word *restrict to, long wide
 ) {
-    for (long r = 0, some; r < rows; r += some, to += wide) {
-        some = rows - r < EACH ? rows - r : EACH;
-        for (long i = 0; i < some; i++) put_row(weight + (r + i) * apart, room + i * count, count);
-        stack_rows(room, some, count, count, to, wide);
+    for (long j = 0; j < wide; j += COLUMNS) {
+        const long next = piece_wide(j, wide), here = count - j < COLUMNS ? count - j : COLUMNS;
+        for (long r = 0, some; r < rows; r += some, to += next) {
+            some = rows - r < EACH ? rows - r : EACH;
+            for (long i = 0; i < some; i++) put_row(weight + (r + i) * apart + j, room + i * here, here);
+            stack_rows(room, some, here, here, to, next);
+        }
     }
 }
 
-/* Weights, [rows, count], with their rows as columns, `wide` of them, of words of values that lie side by side. */
+/* Weights, [rows, count], with their rows as columns, `wide` of them in pieces, of words of values that lie side by
+   side. */
 static void turn_weights(const float *restrict weight, long rows, long count, word *restrict to, long wide) {
     const long inner = (count + EACH - 1) / EACH;
     float square[LANES][LANES];
-    for (long r = 0; r < wide; r += LANES)
+    for (long r = 0; r < wide; r += LANES) {
+        const long next = piece_wide(r, wide);
+        word *const columns = to + piece(r) * inner + r - piece(r);
         for (long k = 0; k < inner; k += LANES) {
             const long left = count - EACH * k, some = left < EACH * LANES ? left : EACH * LANES;
             memset(square, 0, sizeof square);
@@ -718,8 +750,9 @@ static void turn_weights(const float *restrict weight, long rows, long count, wo
                 put_row(weight + (r + i) * count + EACH * k, (value *)square[i], some);
             turn_square(square);
             for (long i = 0; i < LANES && k + i < inner; i++)
-                memcpy(to + (k + i) * wide + r, square[i], sizeof square[i]);
+                memcpy(columns + (k + i) * next, square[i], sizeof square[i]);
         }
+    }
 }
 
 /* Rows of `count` values as rows of words. If these are not whole ones, in `room`. */
@@ -1359,7 +1392,7 @@ static int convolve_maps_back(
         }
         for (long p = 0; p < PLACES; p++) {
             const value *const slopes = given + p * given_apart;
-            stack_rows(seen + p * seen_apart, some, before, before, stacked, before);
+            stack_pieces(seen + p * seen_apart, some, before, before, stacked, before);
             stack_rows(slopes, some, after, after, above, next);
             multiply_words(
                 above, 1, next, stacked, sums + p * before * after, before, after, (some + EACH - 1) / EACH, before,
