@@ -613,7 +613,7 @@ enum {
     COLUMNS = 64,            /* columns that a thread makes at once: a line of a cache or more of each row */
     NEAR = 96,               /* words that are summed over at a time: what rows share then stays in the near cache, */
     SOME = 96,               /* rows that are multiplied at once, */
-    SLAB = 10 * NEAR,        /* and rows whose words stay in the far cache, */
+    SLAB = 2 * EACH * NEAR,  /* and rows whose words stay in the far cache, */
     BROAD = 4 * COLUMNS      /* columns that a batch norm's gradients are made of at once: long pieces of each row */
 };
 
@@ -632,51 +632,33 @@ INLINE void multiply_block(
         for (int i = 0; i < rows; i++)
             for (int v = 0; v < vectors; v++) sums[i][v] = add_product(sums[i][v], a[i * down + k * across], from[v]);
     }
-    if (columns >= vectors * LANES) { /* where some are cut the compiler keeps all sums in memory */
-        for (int i = 0; i < rows; i++)
-            for (int v = 0; v < vectors; v++) {
-                lanes *const to = (lanes *)(c + i * apart + v * LANES);
-                *to = sums[i][v] + (more ? *to : (lanes){0});
-            }
-        return;
-    }
     for (int i = 0; i < rows; i++)
         for (int v = 0; v < vectors; v++) {
             float *const to = c + i * apart + v * LANES;
-            const long left = columns - v * LANES < LANES ? columns - v * LANES : LANES;
-            lanes found = {0};
-            if (more) memcpy(&found, to, left * sizeof *to);
-            found += sums[i][v];
-            memcpy(to, &found, left * sizeof *to);
+            if (columns >= (v + 1) * LANES) {
+                *(lanes *)to = sums[i][v] + (more ? *(const lanes *)to : (lanes){0});
+            } else {
+                float last[LANES]; /* of a copy: else the compiler keeps all sums in memory */
+                *(lanes *)last = sums[i][v];
+                for (long j = 0; j < columns - v * LANES; j++) to[j] = last[j] + (more ? to[j] : 0.0f);
+            }
         }
 }
 
-/* What is multiplied with has its columns in pieces of COLUMNS, of the last piece those that are left, one piece after
-   the other: rows of more might lie pages apart, and then share a few lines of a cache. */
-static inline long piece(long column) { return column / COLUMNS * COLUMNS; }
-static inline long piece_wide(long column, long wide) {
-    return wide - piece(column) < COLUMNS ? wide - piece(column) : COLUMNS;
-}
-
-/* c, [rows, columns], its rows `apart` apart, = a b, or `more` of it: a has its rows `down` apart and its words
-   `across`, b has its columns in pieces, and these rows of whole lanes. */
-static void multiply_words(
-    const word *a, long down, long across, const word *b, float *c, long apart, long rows, long inner, long columns,
+static void multiply_piece(
+    const word *a, long down, long across, long block, const word *b, float *c, long apart, long rows, long inner, long columns,
     int more
 ) {
     const long wide = round_up(columns, LANES);
     for (long k = 0; k < inner; k += NEAR)
-        for (long j = 0; j < wide; j += ACROSS * LANES) {
-            const long here = inner - k < NEAR ? inner - k : NEAR, vectors = (wide - j) / LANES;
-            const long next = piece_wide(j, wide);
-            const word *const from = b + piece(j) * inner + k * next + j - piece(j);
-            for (long r = 0, some; r < rows; r += some) {
-                const long left = rows - r;
-                some = left >= DOWN ? DOWN : left >= 2 ? 2 : 1;
+        for (long r = 0, some; r < rows; r += some) {
+            some = rows - r >= DOWN ? DOWN : rows - r >= 2 ? 2 : 1;
+            for (long j = 0; j < wide; j += ACROSS * LANES) {
+                const long vectors = (wide - j) / LANES, here = inner - k < NEAR ? inner - k : NEAR;
 #define MULTIPLY(rows, vectors)                                                                                        \
     multiply_block(                                                                                                    \
-        a + r * down + k * across, down, across, from, next, c + r * apart + j, apart, here, columns - j, more || k,   \
-        rows, (vectors) < ACROSS ? (vectors) : ACROSS                                                                  \
+        a + r / DOWN * block + r % DOWN * down + k * across, down, across, b + k * wide + j, wide, c + r * apart + j,  \
+        apart, here, columns - j, more || k, rows, (vectors) < ACROSS ? (vectors) : ACROSS                             \
     )
 #define MULTIPLY_ROWS(vectors)                                                                                         \
     (some == DOWN ? MULTIPLY(DOWN, vectors) : some == 2 ? MULTIPLY(2, vectors) : MULTIPLY(1, vectors))
@@ -686,6 +668,40 @@ static void multiply_words(
                 else MULTIPLY_ROWS(1);
             }
         }
+}
+
+/* c, [rows, columns], its rows `apart` apart, = a b, or `more` of it: of a each DOWN rows are a `block` apart, rows of
+   these `down` and words `across`, b has its columns in pieces of COLUMNS, one after the other, of which each has rows of
+   whole lanes: whole rows of many columns might lie pages apart, and then share a few lines of a cache. */
+static void multiply_words(
+    const word *a, long down, long across, long block, const word *b, float *c, long apart, long rows, long inner,
+    long columns, int more
+) {
+    for (long j = 0; j < columns; j += COLUMNS)
+        multiply_piece(
+            a, down, across, block, b + j * inner, c + j, apart, rows, inner,
+            columns - j < COLUMNS ? columns - j : COLUMNS, more
+        );
+}
+
+/* The same where a is [rows, inner], */
+static void multiply_rows(
+    const word *a, const word *b, float *c, long apart, long rows, long inner, long columns
+) {
+    multiply_words(a, inner, 1, DOWN * inner, b, c, apart, rows, inner, columns, 0);
+}
+
+/* and where it is what turn_columns has made of `words` of words, from some on. */
+static void multiply_columns(
+    const word *a, long words, const word *b, float *c, long apart, long rows, long inner, long columns, int more
+) {
+    multiply_words(a, 1, DOWN, DOWN * words, b, c, apart, rows, inner, columns, more);
+}
+
+/* Of `wide` columns how many the piece has that `column` is in. */
+static inline long wide_of(long column, long wide) {
+    const long left = wide - column / COLUMNS * COLUMNS;
+    return left < COLUMNS ? left : COLUMNS;
 }
 
 static inline void put_row(const float *restrict x, value *restrict to, long count) {
@@ -699,7 +715,7 @@ static inline void get_row(const value *restrict x, float *restrict to, long cou
 }
 
 /* Rows of `count` values, `apart` apart, as rows of `wide` words, each of values that lie one below the other; the rest
-   is zero. Of no more than a piece, or to multiply with something. */
+   is zero. Of no more than a piece. */
 static void stack_rows(const value *restrict x, long rows, long count, long apart, word *restrict to, long wide) {
     for (long r = 0; r < rows; r += EACH, x += EACH * apart, to += wide) {
         const value *restrict below = r + EACH <= rows ? x + (EACH - 1) * apart : NULL;
@@ -712,12 +728,12 @@ static void stack_rows(const value *restrict x, long rows, long count, long apar
     }
 }
 
-/* The same in pieces. */
+/* The same of any number, in pieces. */
 static void stack_pieces(const value *restrict x, long rows, long count, long apart, word *restrict to, long wide) {
     const long inner = (rows + EACH - 1) / EACH;
     for (long j = 0; j < wide; j += COLUMNS)
         stack_rows(
-            x + j, rows, count - j < COLUMNS ? count - j : COLUMNS, apart, to + j * inner, piece_wide(j, wide)
+            x + j, rows, count - j < COLUMNS ? count - j : COLUMNS, apart, to + j * inner, wide_of(j, wide)
         );
 }
 
@@ -726,11 +742,26 @@ static void stack_weights(
     const float *restrict weight, long rows, long count, long apart, value *restrict room, word *restrict to, long wide
 ) {
     for (long j = 0; j < wide; j += COLUMNS) {
-        const long next = piece_wide(j, wide), here = count - j < COLUMNS ? count - j : COLUMNS;
+        const long next = wide_of(j, wide), here = count - j < COLUMNS ? count - j : COLUMNS;
         for (long r = 0, some; r < rows; r += some, to += next) {
             some = rows - r < EACH ? rows - r : EACH;
             for (long i = 0; i < some; i++) put_row(weight + (r + i) * apart + j, room + i * here, here);
             stack_rows(room, some, here, here, to, next);
+        }
+    }
+}
+
+/* Rows of `count` values to be multiplied as columns, [blocks of DOWN columns, words, DOWN]: what is read together lies
+   together. */
+static void turn_columns(const value *restrict x, long rows, long count, word *restrict to) {
+    const long words = (rows + EACH - 1) / EACH, most = 16 * DOWN;
+    for (long n = 0; n < count; n += most) {
+        const long here = count - n < most ? count - n : most;
+        for (long k = 0; k < words; k++) {
+            word line[16 * DOWN] = {0};
+            stack_rows(x + EACH * k * count + n, rows - EACH * k < EACH ? rows - EACH * k : EACH, here, count, line, here);
+            for (long i = 0; i < here; i += DOWN)
+                memcpy(to + (n + i) * words + k * DOWN, line + i, DOWN * sizeof *line);
         }
     }
 }
@@ -741,8 +772,8 @@ static void turn_weights(const float *restrict weight, long rows, long count, wo
     const long inner = (count + EACH - 1) / EACH;
     float square[LANES][LANES];
     for (long r = 0; r < wide; r += LANES) {
-        const long next = piece_wide(r, wide);
-        word *const columns = to + piece(r) * inner + r - piece(r);
+        const long next = wide_of(r, wide), piece = r / COLUMNS * COLUMNS;
+        word *const columns = to + piece * inner + r - piece;
         for (long k = 0; k < inner; k += LANES) {
             const long left = count - EACH * k, some = left < EACH * LANES ? left : EACH * LANES;
             memset(square, 0, sizeof square);
@@ -777,15 +808,15 @@ static int product(
     word *const turned = (word *)lines_of(inner * COLUMNS);
     if (!turned) return 1;
     turn_weights(weight + first * before, some, before, turned, round_up(some, LANES));
-    multiply_words(a, inner, 1, turned, y + first, after, rows, inner, some, 0);
+    multiply_rows(a, turned, y + first, after, rows, inner, some);
     free(turned);
     return 0;
 }
 
 /* From gradients by y, `slopes`, those by columns of the weight, or `more` of them, and, if wanted, of x, `some` from
-   `first` on. `a` are the words of slopes, `above` those of its columns, `next` apart. */
+   `first` on. `a` are the words of slopes, `above` its columns, turned, of `words` of words. */
 static int product_back(
-    const word *restrict a, const word *restrict above, long next, const value *restrict x,
+    const word *restrict a, const word *restrict above, long words, const value *restrict x,
     const float *restrict weight, value *restrict down, float *restrict on_weight, long first, long some, long rows,
     long before, long after, int more
 ) {
@@ -796,15 +827,15 @@ static int product_back(
     for (long m = 0, part; m < rows; m += part) {
         part = rows - m < EACH * NEAR ? rows - m : EACH * NEAR;
         stack_rows(x + m * before + first, part, some, before, stacked, wide);
-        multiply_words(
-            above + m / EACH * next, 1, next, stacked, on_weight + first, before, after, (part + EACH - 1) / EACH, some,
+        multiply_columns(
+            above + m / EACH * DOWN, words, stacked, on_weight + first, before, after, (part + EACH - 1) / EACH, some,
             more || m
         );
     }
     if (down) stack_weights(weight + first, after, some, before, (value *)(found + SOME * wide), stacked, wide);
     for (long m = 0, part; down && m < rows; m += part) {
         part = rows - m < SOME ? rows - m : SOME;
-        multiply_words(a + m * units, units, 1, stacked, found, wide, part, units, some, 0);
+        multiply_rows(a + m * units, stacked, found, wide, part, units, some);
         for (long i = 0; i < part; i++) put_row(found + i * wide, down + (m + i) * before + first, some);
     }
     free(stacked);
@@ -815,20 +846,20 @@ static int products_back(
     const value *restrict slopes, const value *restrict x, const float *restrict weight, value *restrict down,
     float *restrict on_weight, long rows, long before, long after
 ) {
-    const long next = after + LANES; /* else words one below the other might share a few lines of a cache */
-    const long most = rows < SLAB ? rows : SLAB, units = (after + EACH - 1) / EACH;
-    word *const above = (word *)lines_of((most + EACH - 1) / EACH * next + most * units);
+    const long tall = round_up(after, DOWN), units = (after + EACH - 1) / EACH;
+    const long most = rows < SLAB ? rows : SLAB, words = (most + EACH - 1) / EACH;
+    word *const above = (word *)lines_of(words * tall + most * units);
     if (!above) return 1;
     int failed = 0;
     for (long m = 0, part; m < rows; m += part, slopes += part * after, x += part * before) {
         part = rows - m < SLAB ? rows - m : SLAB;
-        const word *const a = as_words(slopes, part, after, above + (most + EACH - 1) / EACH * next);
+        const word *const a = as_words(slopes, part, after, above + words * tall);
         value *const to = down ? down + m * before : NULL;
-        stack_rows(slopes, part, after, after, above, next);
+        turn_columns(slopes, part, after, above);
 #pragma omp parallel for schedule(dynamic) reduction(| : failed) if (before > COLUMNS)
         for (long k = 0; k < before; k += COLUMNS)
             failed |= product_back(
-                a, above, next, x, weight, to, on_weight, k, before - k < COLUMNS ? before - k : COLUMNS, part, before,
+                a, above, (part + EACH - 1) / EACH, x, weight, to, on_weight, k, before - k < COLUMNS ? before - k : COLUMNS, part, before,
                 after, m > 0
             );
     }
@@ -848,7 +879,7 @@ static int linear_columns(
     turn_weights(weight + first * before, some, before, turned, wide);
     for (long m = 0, part; m < rows; m += part) {
         part = rows - m < SOME ? rows - m : SOME;
-        multiply_words(a + m * inner, inner, 1, turned, found, wide, part, inner, some, 0);
+        multiply_rows(a + m * inner, turned, found, wide, part, inner, some);
         for (long i = 0; i < part; i++)
 #pragma omp simd
             for (long n = 0; n < some; n++)
@@ -961,7 +992,7 @@ int lstm(
             value *const from = said + (b * time + t) * width, *const to = states + row * carried;
             if (t) {
                 const word *const a = (const word *)(to - batch * carried);
-                multiply_words(a, inner, 1, turned, more, wide, some, inner, wide, 0);
+                multiply_rows(a, turned, more, wide, some, inner, wide);
             }
             lstm_word(
                 gates + row * wide, bias, more, t ? cells + (row - batch) * width : NULL, cells + row * width,
@@ -1002,6 +1033,30 @@ static void lstm_word_back(
     }
 }
 
+/* Of `rows` of slopes and the states that they met, [rows, carried], the gradients by the columns that are kept, as rows,
+   [many, wide]: so it is the fewer that are turned. */
+static int kept_gradients(
+    const value *restrict slopes, const value *restrict states, float *restrict found, long rows, long carried,
+    long many, long wide
+) {
+    const long deep = (rows < EACH * NEAR ? rows + EACH - 1 : EACH * NEAR) / EACH;
+    word *const turned = (word *)lines_of(deep * (round_up(carried, DOWN) + COLUMNS));
+    if (!turned) return 1;
+    word *const stacked = turned + deep * round_up(carried, DOWN);
+    for (long m = 0, part; m < rows; m += part, slopes += part * wide, states += part * carried) {
+        part = rows - m < EACH * NEAR ? rows - m : EACH * NEAR;
+        const long words = (part + EACH - 1) / EACH;
+        turn_columns(states, part, carried, turned);
+        for (long n = 0, some; n < wide; n += some) {
+            some = wide - n < COLUMNS ? wide - n : COLUMNS;
+            stack_rows(slopes + n, part, some, wide, stacked, round_up(some, LANES));
+            multiply_columns(turned, words, stacked, found + n, wide, many, words, some, m > 0);
+        }
+    }
+    free(turned);
+    return 0;
+}
+
 /* `slopes`, [time, batch, 4, width], are of the sums that gates are made of. */
 int lstm_back(
     const value *restrict upstream, const float *restrict weight, const float *restrict mask,
@@ -1028,7 +1083,7 @@ int lstm_back(
             const long row = t * batch + b;
             if (t + 1 < time) {
                 const word *const a = (const word *)(slopes + (row + batch) * wide);
-                multiply_words(a, inner, 1, stacked, found, across, some, inner, across, 0);
+                multiply_rows(a, stacked, found, across, some, inner, across);
             }
             for (long i = 0; i < some; i++) {
                 get_row(upstream + ((b + i) * time + t) * width, above, width);
@@ -1044,9 +1099,11 @@ int lstm_back(
         }
     memset(on_weight, 0, wide * width * sizeof *on_weight);
     const int failed =
-        time > 1 && products_back(slopes + batch * wide, states, NULL, NULL, columns, (time - 1) * batch, carried, wide);
-    for (long n = 0; time > 1 && n < wide; n++)
-        for (long k = 0; k < many; k++) on_weight[n * width + kept[k]] = columns[n * carried + k] * mask[kept[k]];
+        time > 1 && kept_gradients(slopes + batch * wide, states, columns, (time - 1) * batch, carried, many, wide);
+    for (long n = 0; time > 1 && n < wide; n += LANES) /* a line of each is read */
+        for (long k = 0; k < many; k++)
+            for (long i = n; i < n + LANES && i < wide; i++)
+                on_weight[i * width + kept[k]] = columns[k * wide + i] * mask[kept[k]];
     free(on_cells);
     return failed;
 }
@@ -1300,9 +1357,9 @@ static int convolve_maps(
                 x + corner(first + i, rows, columns, 2) * before, seen + i * before, across + 2, before, seen_apart
             );
         for (long p = 0; p < PLACES; p++)
-            multiply_words(
-                (const word *)(seen + p * seen_apart), inner, 1, turned + p * inner * after, made + p * made_apart,
-                after, some, inner, after, 0
+            multiply_rows(
+                (const word *)(seen + p * seen_apart), turned + p * inner * after, made + p * made_apart, after, some,
+                inner, after
             );
         for (long i = 0; i < some; i++) {
             value *restrict to = y + corner(first + i, rows, columns, 0) * after;
@@ -1366,16 +1423,16 @@ static int convolve_maps_back(
 ) {
     const long at_once = columns < TILES ? TILES / columns : 1, most = at_once * columns, across = 2 * columns + 2;
     const long seen_apart = places_apart(most * before), given_apart = places_apart(most * after);
-    const long units = after / EACH, next = after + LANES; /* as in product_back */
+    const long units = after / EACH, tall = round_up(after, DOWN);
     const long deep = (most + EACH - 1) / EACH, of_weights = PLACES * before * after;
     float *const sums = lines_of(
-        2 * of_weights + PLACES * (2 * seen_apart + given_apart) + deep * (before + next) + (SIDE * across + 1) * before
+        2 * of_weights + PLACES * (2 * seen_apart + given_apart) + deep * (before + tall) + (SIDE * across + 1) * before
     );
     if (!sums) return 1;
     float *const found = sums + of_weights, *const strip = found + PLACES * seen_apart;
     word *const weights = (word *)(strip + SIDE * across * before);
     word *const stacked = weights + of_weights / EACH, *const above = stacked + deep * before;
-    value *const room = (value *)(above + deep * next);
+    value *const room = (value *)(above + deep * tall);
     value *const seen = room + EACH * before, *const given = seen + PLACES * seen_apart;
     spread_weights(weight, sums, before, after);
     for (long p = 0; p < PLACES; p++)
@@ -1393,14 +1450,13 @@ static int convolve_maps_back(
         for (long p = 0; p < PLACES; p++) {
             const value *const slopes = given + p * given_apart;
             stack_pieces(seen + p * seen_apart, some, before, before, stacked, before);
-            stack_rows(slopes, some, after, after, above, next);
-            multiply_words(
-                above, 1, next, stacked, sums + p * before * after, before, after, (some + EACH - 1) / EACH, before,
-                line > 0
+            turn_columns(slopes, some, after, above);
+            const long words = (some + EACH - 1) / EACH;
+            multiply_columns(
+                above, words, stacked, sums + p * before * after, before, after, words, before, line > 0
             );
-            multiply_words(
-                (const word *)slopes, units, 1, weights + p * units * before, found + p * seen_apart, before, some,
-                units, before, 0
+            multiply_rows(
+                (const word *)slopes, weights + p * units * before, found + p * seen_apart, before, some, units, before
             );
         }
         for (long i = 0; i < lines; i++) {
