@@ -152,21 +152,23 @@ static inline float sum_of(const float *x) {
     return all[0];
 }
 
-/* A square of 32-bit numbers on its side: of the squares in it, and of those in these, two change places. */
-INLINE void turn_square(float (*square)[LANES]) {
+/* A square of 32-bit numbers on its side, its rows `apart` apart and then `next`: of the squares in it, and of those in
+   these, two change places. */
+INLINE void turn_square(const float *from, long apart, float *to, long next) {
     lanes rows[LANES];
-    for (int i = 0; i < LANES; i++) rows[i] = *(const lanes *)square[i];
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++) rows[i] = *(const lanes *)(from + i * apart);
 #define LEFT(j, s) ((j) & (s) ? LANES + (j) - (s) : (j))
 #define RIGHT(j, s) ((j) & (s) ? LANES + (j) : (j) + (s))
 #define EXCHANGE(s)                                                                                                    \
-    for (int i = 0; i < LANES; i++)                                                                                    \
-        if (!(i & s)) {                                                                                                \
-            const lanes a = rows[i], b = rows[i + s];                                                                  \
-            rows[i] = __builtin_shufflevector(a, b, ALL(LEFT, s));                                                     \
-            rows[i + s] = __builtin_shufflevector(a, b, ALL(RIGHT, s));                                                \
-        }
+    _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++) if (!(i & s)) {                                           \
+        const lanes a = rows[i], b = rows[i + s];                                                                      \
+        rows[i] = __builtin_shufflevector(a, b, ALL(LEFT, s));                                                         \
+        rows[i + s] = __builtin_shufflevector(a, b, ALL(RIGHT, s));                                                    \
+    }
     HALVES(EXCHANGE)
-    for (int i = 0; i < LANES; i++) *(lanes *)square[i] = rows[i];
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++) *(lanes *)(to + i * next) = rows[i];
 }
 
 static inline float kept(const int16_t *draws, long i, int32_t first, float scale) {
@@ -429,10 +431,11 @@ static void turn(const float *restrict rows, float *restrict columns, long time,
     float square[LANES][LANES] __attribute__((aligned(64)));
     for (long t = 0; t < wide; t += LANES)
         for (long d = 0; d < size; d += LANES) {
-            for (long i = 0; i < LANES; i++)
-                *(lanes *)square[i] = t + i < time ? *(const lanes *)(rows + (t + i) * size + d) : (lanes){0};
-            turn_square(square);
-            for (long i = 0; i < LANES; i++) *(lanes *)(columns + (d + i) * wide + t) = *(const lanes *)square[i];
+            const float *const from = rows + t * size + d;
+            for (long i = 0; time - t < LANES && i < LANES; i++)
+                *(lanes *)square[i] = t + i < time ? *(const lanes *)(from + i * size) : (lanes){0};
+            if (time - t < LANES) turn_square(*square, LANES, columns + d * wide + t, wide);
+            else turn_square(from, size, columns + d * wide + t, wide);
         }
 }
 
@@ -609,17 +612,16 @@ static inline lanes add_product(lanes sum, word a, words b) { return sum + a * b
 #endif
 
 enum {
-    DOWN = 6,                /* rows whose sums registers hold, of ACROSS vectors each */
-    COLUMNS = 64,            /* columns that a thread makes at once: a line of a cache or more of each row */
-    NEAR = 96,               /* words that are summed over at a time: what rows share then stays in the near cache, */
-    SOME = 96,               /* rows that are multiplied at once, */
-    SLAB = 2 * EACH * NEAR,  /* and rows whose words stay in the far cache, */
-    BROAD = 4 * COLUMNS      /* columns that a batch norm's gradients are made of at once: long pieces of each row */
+    DOWN = 6,                      /* rows whose sums registers hold, of ACROSS vectors each */
+    COLUMNS = 64,                  /* columns that a thread makes at once: a line of a cache or more of each row */
+    BROAD = 4 * COLUMNS,           /* columns that a batch norm's gradients are made of at once: long pieces of rows */
+    NEAR = LANES == 16 ? 96 : 128, /* words that are summed over at a time: what rows share stays in the near cache */
+    SOME = 96                      /* rows that are multiplied at once */
 };
 
 INLINE void multiply_block(
     const word *restrict a, long down, long across, const word *restrict b, long wide, float *restrict c, long apart,
-    long inner, long columns, int more, const int rows, const int vectors
+    long inner, int more, const int rows, const int vectors
 ) {
     lanes sums[DOWN][ACROSS];
     for (int i = 0; i < rows; i++)
@@ -632,47 +634,69 @@ INLINE void multiply_block(
         for (int i = 0; i < rows; i++)
             for (int v = 0; v < vectors; v++) sums[i][v] = add_product(sums[i][v], a[i * down + k * across], from[v]);
     }
+    if (more) /* written out, or the sums would pass through memory; written out above, too, they would in bf16 */
+#pragma GCC unroll 6
+        for (int i = 0; i < rows; i++)
+#pragma GCC unroll 6
+            for (int v = 0; v < vectors; v++) sums[i][v] += *(const lanes *)(c + i * apart + v * LANES);
+#pragma GCC unroll 6
     for (int i = 0; i < rows; i++)
-        for (int v = 0; v < vectors; v++) {
-            float *const to = c + i * apart + v * LANES;
-            if (columns >= (v + 1) * LANES) {
-                *(lanes *)to = sums[i][v] + (more ? *(const lanes *)to : (lanes){0});
-            } else {
-                float last[LANES]; /* of a copy: else the compiler keeps all sums in memory */
-                *(lanes *)last = sums[i][v];
-                for (long j = 0; j < columns - v * LANES; j++) to[j] = last[j] + (more ? to[j] : 0.0f);
-            }
-        }
+#pragma GCC unroll 6
+        for (int v = 0; v < vectors; v++) *(lanes *)(c + i * apart + v * LANES) = sums[i][v];
 }
 
+/* Each for itself: where one function has them all, other values take up registers that their sums need. */
+#define OF(rows, vectors)                                                                                              \
+    static __attribute__((noinline)) void multiply_##rows##_##vectors(                                                 \
+        const word *restrict a, long down, long across, const word *restrict b, long wide, float *restrict c,          \
+        long apart, long inner, int more                                                                               \
+    ) {                                                                                                                \
+        multiply_block(a, down, across, b, wide, c, apart, inner, more, rows, vectors < ACROSS ? vectors : ACROSS);    \
+    }
+#define OF_ROWS(rows) OF(rows, 1) OF(rows, 2) OF(rows, 3) OF(rows, 4)
+OF_ROWS(1)
+OF_ROWS(2)
+OF_ROWS(6)
+typedef void Block(const word *, long, long, const word *, long, float *, long, long, int);
+static Block *const BLOCKS[][4] = {
+    {multiply_1_1, multiply_1_2, multiply_1_3, multiply_1_4},
+    {multiply_2_1, multiply_2_2, multiply_2_3, multiply_2_4},
+    {multiply_6_1, multiply_6_2, multiply_6_3, multiply_6_4},
+};
+
 static void multiply_piece(
-    const word *a, long down, long across, long block, const word *b, float *c, long apart, long rows, long inner, long columns,
-    int more
+    const word *a, long down, long across, long block, const word *b, float *c, long apart, long rows, long inner,
+    long columns, int more
 ) {
-    const long wide = round_up(columns, LANES);
-    for (long k = 0; k < inner; k += NEAR)
+    const long wide = round_up(columns, LANES), times = (inner + NEAR - 1) / NEAR;
+    const long deep = times ? (inner + times - 1) / times : 0; /* few words take as long to write as many */
+    float cut[DOWN * ACROSS * LANES]; /* the last columns, if they do not fill their lanes: whole ones are written */
+    for (long k = 0; k < inner; k += deep)
         for (long r = 0, some; r < rows; r += some) {
             some = rows - r >= DOWN ? DOWN : rows - r >= 2 ? 2 : 1;
+            const word *const from = a + r / DOWN * block + r % DOWN * down + k * across;
+            const long here = inner - k < deep ? inner - k : deep;
             for (long j = 0; j < wide; j += ACROSS * LANES) {
-                const long vectors = (wide - j) / LANES, here = inner - k < NEAR ? inner - k : NEAR;
-#define MULTIPLY(rows, vectors)                                                                                        \
-    multiply_block(                                                                                                    \
-        a + r / DOWN * block + r % DOWN * down + k * across, down, across, b + k * wide + j, wide, c + r * apart + j,  \
-        apart, here, columns - j, more || k, rows, (vectors) < ACROSS ? (vectors) : ACROSS                             \
-    )
-#define MULTIPLY_ROWS(vectors)                                                                                         \
-    (some == DOWN ? MULTIPLY(DOWN, vectors) : some == 2 ? MULTIPLY(2, vectors) : MULTIPLY(1, vectors))
-                if (vectors >= ACROSS) MULTIPLY_ROWS(ACROSS);
-                else if (vectors == 3) MULTIPLY_ROWS(3);
-                else if (vectors == 2) MULTIPLY_ROWS(2);
-                else MULTIPLY_ROWS(1);
+                const long left = (wide - j) / LANES, vectors = left < ACROSS ? left : ACROSS;
+                const int whole = columns - j >= vectors * LANES, adds = more || k;
+                Block *const multiply = BLOCKS[some == DOWN ? 2 : some - 1][vectors - 1];
+                if (whole) {
+                    multiply(from, down, across, b + k * wide + j, wide, c + r * apart + j, apart, here, adds);
+                    continue;
+                }
+                multiply(from, down, across, b + k * wide + j, wide, cut, ACROSS * LANES, here, 0);
+                for (long i = 0; i < some; i++)
+                    for (long n = j; n < columns; n++) {
+                        float *const sum = c + (r + i) * apart + n;
+                        *sum = cut[i * ACROSS * LANES + n - j] + (adds ? *sum : 0.0f);
+                    }
             }
         }
 }
 
 /* c, [rows, columns], its rows `apart` apart, = a b, or `more` of it: of a each DOWN rows are a `block` apart, rows of
-   these `down` and words `across`, b has its columns in pieces of COLUMNS, one after the other, of which each has rows of
-   whole lanes: whole rows of many columns might lie pages apart, and then share a few lines of a cache. */
+   these `down` and words `across`, b has its columns in pieces of COLUMNS, one after the other, of which each has rows
+   of whole lanes: whole rows of many columns might lie pages apart, and then share a few lines of a cache. */
 static void multiply_words(
     const word *a, long down, long across, long block, const word *b, float *c, long apart, long rows, long inner,
     long columns, int more
@@ -685,9 +709,7 @@ static void multiply_words(
 }
 
 /* The same where a is [rows, inner], */
-static void multiply_rows(
-    const word *a, const word *b, float *c, long apart, long rows, long inner, long columns
-) {
+static void multiply_rows(const word *a, const word *b, float *c, long apart, long rows, long inner, long columns) {
     multiply_words(a, inner, 1, DOWN * inner, b, c, apart, rows, inner, columns, 0);
 }
 
@@ -759,7 +781,8 @@ static void turn_columns(const value *restrict x, long rows, long count, word *r
         const long here = count - n < most ? count - n : most;
         for (long k = 0; k < words; k++) {
             word line[16 * DOWN] = {0};
-            stack_rows(x + EACH * k * count + n, rows - EACH * k < EACH ? rows - EACH * k : EACH, here, count, line, here);
+            const long left = rows - EACH * k;
+            stack_rows(x + EACH * k * count + n, left < EACH ? left : EACH, here, count, line, here);
             for (long i = 0; i < here; i += DOWN)
                 memcpy(to + (n + i) * words + k * DOWN, line + i, DOWN * sizeof *line);
         }
@@ -770,16 +793,27 @@ static void turn_columns(const value *restrict x, long rows, long count, word *r
    side. */
 static void turn_weights(const float *restrict weight, long rows, long count, word *restrict to, long wide) {
     const long inner = (count + EACH - 1) / EACH;
-    float square[LANES][LANES];
+    float square[LANES][LANES] __attribute__((aligned(64)));
     for (long r = 0; r < wide; r += LANES) {
         const long next = wide_of(r, wide), piece = r / COLUMNS * COLUMNS;
-        word *const columns = to + piece * inner + r - piece;
+        float *const columns = (float *)(to + piece * inner + r - piece);
         for (long k = 0; k < inner; k += LANES) {
+            const float *const from = weight + r * count + EACH * k;
             const long left = count - EACH * k, some = left < EACH * LANES ? left : EACH * LANES;
+            if (rows - r >= LANES && some == EACH * LANES) {
+#ifdef BF16
+                for (long i = 0; i < LANES; i++)
+                    for (long half = 0; half < EACH; half++)
+                        put_lanes(*(const lanes *)(from + i * count + half * LANES), (value *)square[i] + half * LANES);
+                turn_square(*square, LANES, columns + k * next, next);
+#else
+                turn_square(from, count, columns + k * next, next);
+#endif
+                continue;
+            }
             memset(square, 0, sizeof square);
-            for (long i = 0; i < LANES && r + i < rows; i++)
-                put_row(weight + (r + i) * count + EACH * k, (value *)square[i], some);
-            turn_square(square);
+            for (long i = 0; i < LANES && r + i < rows; i++) put_row(from + i * count, (value *)square[i], some);
+            turn_square(*square, LANES, *square, LANES);
             for (long i = 0; i < LANES && k + i < inner; i++)
                 memcpy(columns + (k + i) * next, square[i], sizeof square[i]);
         }
@@ -808,62 +842,108 @@ static int product(
     word *const turned = (word *)lines_of(inner * COLUMNS);
     if (!turned) return 1;
     turn_weights(weight + first * before, some, before, turned, round_up(some, LANES));
-    multiply_rows(a, turned, y + first, after, rows, inner, some);
+    for (long m = 0; m < rows; m += SOME)
+        multiply_rows(
+            a + m * inner, turned, y + m * after + first, after, rows - m < SOME ? rows - m : SOME, inner, some
+        );
     free(turned);
     return 0;
 }
 
-/* From gradients by y, `slopes`, those by columns of the weight, or `more` of them, and, if wanted, of x, `some` from
-   `first` on. `a` are the words of slopes, `above` its columns, turned, of `words` of words. */
-static int product_back(
-    const word *restrict a, const word *restrict above, long words, const value *restrict x,
-    const float *restrict weight, value *restrict down, float *restrict on_weight, long first, long some, long rows,
-    long before, long after, int more
+/* Columns of the next, `some`; `turned` are those of one, of as many rows. */
+static int gradient_columns(
+    const word *restrict turned, long many, const value *restrict other, long wide, float *restrict found, long some,
+    long rows, int more
 ) {
-    const long units = (after + EACH - 1) / EACH, wide = round_up(some, LANES), most = units > NEAR ? units : NEAR;
-    word *const stacked = (word *)lines_of((most + SOME) * wide + EACH * some);
+    const long words = (rows + EACH - 1) / EACH, lanes_wide = round_up(some, LANES);
+    word *const stacked = (word *)lines_of(words * lanes_wide);
     if (!stacked) return 1;
-    float *const found = (float *)(stacked + most * wide);
-    for (long m = 0, part; m < rows; m += part) {
-        part = rows - m < EACH * NEAR ? rows - m : EACH * NEAR;
-        stack_rows(x + m * before + first, part, some, before, stacked, wide);
-        multiply_columns(
-            above + m / EACH * DOWN, words, stacked, on_weight + first, before, after, (part + EACH - 1) / EACH, some,
-            more || m
-        );
+    stack_rows(other, rows, some, wide, stacked, lanes_wide);
+    multiply_columns(turned, words, stacked, found, wide, many, words, some, more);
+    free(stacked);
+    return 0;
+}
+
+/* found, [many, wide], = one^T other, both of `rows`: one is better the narrower, for it is turned. */
+static int gradient(
+    const value *restrict one, long many, const value *restrict other, long wide, float *restrict found, long rows
+) {
+    const long most = rows < EACH * NEAR ? rows : EACH * NEAR;
+    word *const turned = (word *)lines_of((most + EACH - 1) / EACH * round_up(many, DOWN));
+    if (!turned) return 1;
+    int failed = 0;
+    for (long m = 0, part; m < rows; m += part, one += part * many, other += part * wide) {
+        part = rows - m < most ? rows - m : most;
+        turn_columns(one, part, many, turned);
+#pragma omp parallel for schedule(dynamic) reduction(| : failed) if (wide > COLUMNS)
+        for (long n = 0; n < wide; n += COLUMNS)
+            failed |= gradient_columns(
+                turned, many, other + n, wide, found + n, wide - n < COLUMNS ? wide - n : COLUMNS, part, m > 0
+            );
     }
-    if (down) stack_weights(weight + first, after, some, before, (value *)(found + SOME * wide), stacked, wide);
-    for (long m = 0, part; down && m < rows; m += part) {
+    free(turned);
+    return failed;
+}
+
+/* Columns of slopes weight, `some` from `first` on; `a` are the words of slopes. */
+static int product_back(
+    const word *restrict a, const float *restrict weight, value *restrict down, long first, long some, long rows,
+    long before, long after
+) {
+    const long units = (after + EACH - 1) / EACH, wide = round_up(some, LANES);
+    word *const stacked = (word *)lines_of((units + SOME) * wide + EACH * some);
+    if (!stacked) return 1;
+    float *const found = (float *)(stacked + units * wide);
+    stack_weights(weight + first, after, some, before, (value *)(found + SOME * wide), stacked, wide);
+    for (long m = 0, part; m < rows; m += part) {
         part = rows - m < SOME ? rows - m : SOME;
+#ifdef BF16
         multiply_rows(a + m * units, stacked, found, wide, part, units, some);
         for (long i = 0; i < part; i++) put_row(found + i * wide, down + (m + i) * before + first, some);
+#else
+        multiply_rows(a + m * units, stacked, down + m * before + first, before, part, units, some);
+#endif
     }
     free(stacked);
     return 0;
 }
 
+/* A matrix on its side. */
+static void flip(const float *restrict from, float *restrict to, long rows, long columns) {
+    for (long r = 0; r < rows; r += LANES)
+        for (long c = 0; c < columns; c += LANES) {
+            if (rows - r >= LANES && columns - c >= LANES)
+                turn_square(from + r * columns + c, columns, to + c * rows + r, rows);
+            else
+                for (long i = r; i < r + LANES && i < rows; i++)
+                    for (long j = c; j < c + LANES && j < columns; j++) to[j * rows + i] = from[i * columns + j];
+        }
+}
+
+/* From gradients by y, `slopes`, those by the weight and, if wanted, by x. */
 static int products_back(
     const value *restrict slopes, const value *restrict x, const float *restrict weight, value *restrict down,
     float *restrict on_weight, long rows, long before, long after
 ) {
-    const long tall = round_up(after, DOWN), units = (after + EACH - 1) / EACH;
-    const long most = rows < SLAB ? rows : SLAB, words = (most + EACH - 1) / EACH;
-    word *const above = (word *)lines_of(words * tall + most * units);
-    if (!above) return 1;
-    int failed = 0;
-    for (long m = 0, part; m < rows; m += part, slopes += part * after, x += part * before) {
-        part = rows - m < SLAB ? rows - m : SLAB;
-        const word *const a = as_words(slopes, part, after, above + words * tall);
-        value *const to = down ? down + m * before : NULL;
-        turn_columns(slopes, part, after, above);
-#pragma omp parallel for schedule(dynamic) reduction(| : failed) if (before > COLUMNS)
-        for (long k = 0; k < before; k += COLUMNS)
-            failed |= product_back(
-                a, above, (part + EACH - 1) / EACH, x, weight, to, on_weight, k, before - k < COLUMNS ? before - k : COLUMNS, part, before,
-                after, m > 0
-            );
+    const int turned = before < after;
+    const long units = (after + EACH - 1) / EACH, more = down && after % EACH ? rows * units : 0;
+    float *const room = lines_of(turned * before * after + more + 1);
+    if (!room) return 1;
+    int failed;
+    if (turned) {
+        failed = gradient(x, before, slopes, after, room, rows);
+        flip(room, on_weight, before, after);
+    } else {
+        failed = gradient(slopes, after, x, before, on_weight, rows);
     }
-    free(above);
+    const word *const a = down ? as_words(slopes, rows, after, (word *)(room + turned * before * after)) : NULL;
+#pragma omp parallel for schedule(dynamic) reduction(| : failed) if (before > COLUMNS)
+    for (long k = 0; k < before; k += COLUMNS)
+        if (down)
+            failed |= product_back(
+                a, weight, down, k, before - k < COLUMNS ? before - k : COLUMNS, rows, before, after
+            );
+    free(room);
     return failed;
 }
 
@@ -1033,30 +1113,6 @@ static void lstm_word_back(
     }
 }
 
-/* Of `rows` of slopes and the states that they met, [rows, carried], the gradients by the columns that are kept, as rows,
-   [many, wide]: so it is the fewer that are turned. */
-static int kept_gradients(
-    const value *restrict slopes, const value *restrict states, float *restrict found, long rows, long carried,
-    long many, long wide
-) {
-    const long deep = (rows < EACH * NEAR ? rows + EACH - 1 : EACH * NEAR) / EACH;
-    word *const turned = (word *)lines_of(deep * (round_up(carried, DOWN) + COLUMNS));
-    if (!turned) return 1;
-    word *const stacked = turned + deep * round_up(carried, DOWN);
-    for (long m = 0, part; m < rows; m += part, slopes += part * wide, states += part * carried) {
-        part = rows - m < EACH * NEAR ? rows - m : EACH * NEAR;
-        const long words = (part + EACH - 1) / EACH;
-        turn_columns(states, part, carried, turned);
-        for (long n = 0, some; n < wide; n += some) {
-            some = wide - n < COLUMNS ? wide - n : COLUMNS;
-            stack_rows(slopes + n, part, some, wide, stacked, round_up(some, LANES));
-            multiply_columns(turned, words, stacked, found + n, wide, many, words, some, m > 0);
-        }
-    }
-    free(turned);
-    return 0;
-}
-
 /* `slopes`, [time, batch, 4, width], are of the sums that gates are made of. */
 int lstm_back(
     const value *restrict upstream, const float *restrict weight, const float *restrict mask,
@@ -1099,7 +1155,7 @@ int lstm_back(
         }
     memset(on_weight, 0, wide * width * sizeof *on_weight);
     const int failed =
-        time > 1 && kept_gradients(slopes + batch * wide, states, columns, (time - 1) * batch, carried, many, wide);
+        time > 1 && gradient(states, carried, slopes + batch * wide, wide, columns, (time - 1) * batch);
     for (long n = 0; time > 1 && n < wide; n += LANES) /* a line of each is read */
         for (long k = 0; k < many; k++)
             for (long i = n; i < n + LANES && i < wide; i++)
