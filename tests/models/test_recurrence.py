@@ -88,3 +88,44 @@ def test_in_bf16_it_is_about_as_near_as_torchs() -> None:
         errors.append([float((one - right).norm() / right.norm()) for one, right in zip(found, exact, strict=True)])
     for ours, *torchs in zip(*errors, strict=True):
         assert ours < 0.02 and all(ours < 2 * each for each in torchs)
+
+
+WIDE, MANY = 24, 37  # in whole vectors; inputs, an odd number of them
+FEW = {"two": [3, 36], "none": [], "one": [0], "nine": [*range(1, 37, 4)], "all": [*range(MANY)]}
+
+
+def narrow(time: int, dtype: torch.dtype) -> tuple[list[Tensor], Tensor, Tensor]:
+    """x, weights, bias; the mask of units; factors of inputs: those of FEW, of more sentences random ones."""
+    stream = torch.Generator().manual_seed(time)
+    shapes = ((BATCH + 2, time, MANY), (4 * WIDE, MANY), (4 * WIDE, WIDE), (4 * WIDE,))
+    tensors = [torch.randn(shape, generator=stream, dtype=torch.float64).to(dtype).requires_grad_() for shape in shapes]
+    entering = (torch.rand(BATCH + 2, MANY, generator=stream) > 0.8).float() * 5
+    for row, kept in zip(entering, FEW.values(), strict=False):
+        row.zero_()[kept] = 5.0
+    return tensors, torch.tensor([0.0, 2.0, 0.0, 0.5] * (WIDE // 4)), entering
+
+
+def said_of_all(tensors: list[Tensor], mask: Tensor, entering: Tensor) -> list[Tensor]:
+    """The same of inputs that are multiplied before."""
+    return both_ways(lambda x, *rest: lstm(x * entering[:, None].to(x.dtype), *rest), tensors, mask)
+
+
+@pytest.mark.parametrize("time", [1, 2, 3, 7, 14])
+@pytest.mark.parametrize(("dtype", "apart"), [(torch.float64, 1e-12), (torch.float32, 2e-5)])
+def test_of_few_inputs(time: int, dtype: torch.dtype, apart: float) -> None:
+    tensors, mask, entering = narrow(time, dtype)
+    found = both_ways(lambda *each: lstm(*each, entering), tensors, mask)
+    for one, other in zip(found, said_of_all(tensors, mask, entering), strict=True):
+        assert one.dtype == other.dtype and one.shape == other.shape
+        torch.testing.assert_close(one, other, rtol=apart, atol=apart)
+    assert not found[1][entering[:, None].expand_as(found[1]) == 0].any()  # to the bit: nothing comes through
+
+
+def test_of_few_inputs_in_bf16() -> None:
+    exact = said_of_all(*narrow(7, torch.float64))
+    tensors, mask, entering = narrow(7, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = both_ways(lambda *each: lstm(*each, entering), tensors, mask), said_of_all(tensors, mask, entering)
+    for right, *pair in zip(exact, *found, strict=True):
+        few, all_of_them = (float((each - right).norm() / right.norm()) for each in pair)
+        assert few < 0.03 and few < 1.5 * all_of_them

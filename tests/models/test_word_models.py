@@ -145,11 +145,14 @@ def test_the_universal_transformer_has_one_block() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])  # three take torch's own layer
-@pytest.mark.parametrize("rate", [0.0, 0.5])
-def test_the_layer_is_a_variational_lstm(rate: float, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("rate", [0.0, 0.4, 0.5])
+@pytest.mark.parametrize("width", [6, 8])  # whose gates do not fill vectors, and do
+def test_the_layer_is_a_variational_lstm(
+    width: int, rate: float, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Against one gate and one word at a time, with the masks it drew."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    layer = LSTMLayer(5, 6, rate).train()
+    layer = LSTMLayer(5, width, rate).train()
     for weights in (layer.weight_ih, layer.weight_hh, layer.bias):
         torch.nn.init.normal_(weights, generator=stream(4))
     masks = []
@@ -160,7 +163,7 @@ def test_the_layer_is_a_variational_lstm(rate: float, threads: int, monkeypatch:
     got = layer(x).detach()
     give_stream(layer.input_dropout, stream(5))
     of_input = layer.input_dropout(torch.ones_like(x))[:, 0]
-    of_state = masks[0][0] if rate else torch.ones(6)
+    of_state = masks[0][0] if rate else torch.ones(width)
     weights = [tensor.detach().double().numpy() for tensor in (layer.weight_ih, layer.weight_hh, layer.bias)]
     for row in range(3):
         wanted = lstm_layer(x[row].double().numpy(), *weights, of_input[row].numpy(), of_state.numpy())

@@ -77,7 +77,11 @@ class LockedDropout(Dropout):
     """One mask for all steps of a sequence [batch, time, width] (Gal & Ghahramani 2016)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * super().forward(torch.ones_like(x[:, :1])) if self.training and self.rate else x
+        return x * self.mask(x) if self.training and self.rate else x
+
+    def mask(self, x: Tensor) -> Tensor:
+        """What all steps of each sequence are multiplied with, [batch, 1, width]."""
+        return super().forward(torch.ones_like(x[:, :1]))
 
 
 def fill(words: Int64[Tensor, " count"], stream: torch.Generator) -> Int64[Tensor, " count"]:

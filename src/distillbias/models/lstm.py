@@ -5,7 +5,7 @@ Language model of the paper: two layers of 1024 or 512, each output asks for the
 Dropout is variational (Gal & Ghahramani 2016): one mask for a whole sentence, at the input of each layer, and one on
 the state that is carried on. The authors drew the second mask for each sentence; here one mask serves a batch,
 which is the same as masking columns of the recurrent weights: a GPU then takes the fast built-in LSTM, a CPU's thread
-spares itself the masked columns (T18, `recurrence.py`).
+spares itself the masked columns (T18, `recurrence.py`), and of each sentence the inputs that dropout has emptied.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from distillbias.models.dropout import Dropout, LockedDropout
 from distillbias.models.native import native
 from distillbias.models.output import Output, Shares, tied_output
-from distillbias.models.recurrence import lstm
+from distillbias.models.recurrence import lstm, takes_few
 from distillbias.tasks.task import Spec
 
 
@@ -130,12 +130,14 @@ class LSTMLayer(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch time inputs"]) -> Float[Tensor, "batch time width"]:
         mask = self.recurrent_mask()
-        x = self.input_dropout(x)
         # many small operations: of several threads each waits for the others at each of torch's
         several = torch.get_num_threads() > 1 and native(x) is None
         if mask is None or x.device.type != "cpu" or several:
-            return self.built_in(x, mask)
-        return lstm(x, self.weight_ih, self.weight_hh, self.bias, mask)
+            return self.built_in(self.input_dropout(x), mask)
+        weights = (self.weight_ih, self.weight_hh, self.bias, mask)
+        if takes_few(x, self.input_dropout.rate):
+            return lstm(x, *weights, self.input_dropout.mask(x)[:, 0])
+        return lstm(self.input_dropout(x), *weights)
 
     def recurrent_mask(self) -> Float[Tensor, " width"] | None:
         """A new one, for a batch; None where nothing is dropped."""

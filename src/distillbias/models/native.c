@@ -595,6 +595,14 @@ typedef int32_t words __attribute__((vector_size(4 * LANES), aligned(4), may_ali
 
 static inline word join(value even, value odd) { return (word)((uint32_t)odd << 16 | even); }
 
+static inline lanes add_products(lanes sum, words a, words b) {
+#ifdef __AVX512BF16__
+    return (lanes)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
+#else
+    return sum + (lanes)(a << 16) * (lanes)(b << 16) + (lanes)(a & -65536) * (lanes)(b & -65536);
+#endif
+}
+
 static inline lanes add_product(lanes sum, word a, words b) {
 #ifdef __AVX512BF16__
     const words all = a - (words){0};
@@ -609,6 +617,7 @@ typedef float word;
 typedef lanes words;
 static inline word join(value even, value odd) { return (void)odd, even; }
 static inline lanes add_product(lanes sum, word a, words b) { return sum + a * b; }
+static inline lanes add_products(lanes sum, words a, words b) { return sum + a * b; }
 #endif
 
 enum {
@@ -1016,6 +1025,190 @@ static void keep_columns(
 ) {
     for (long n = 0; n < 4 * width; n++, weight += width, to += many)
         for (long k = 0; k < many; k++) to[k] = weight[kept[k]] * mask[kept[k]];
+}
+
+/* ---- what words add to an LSTM's gates, [batch, time, inputs] to [time, batch, wide], where dropout lets few inputs of
+   a sentence through, the same for all its words: those products alone are made. `mask`, [batch, inputs]: what inputs
+   are multiplied with. */
+
+/* Of each sentence its kept inputs, [batch, inputs], and how many they are. */
+static void kept_inputs(const float *restrict mask, long batch, long inputs, int32_t *restrict kept, int32_t *many) {
+    for (long b = 0; b < batch; b++) many[b] = kept_units(mask + b * inputs, inputs, kept + b * inputs);
+}
+
+/* Of one sentence the kept inputs as multiplied, [time, whole words of them], the rest of the last word 0. */
+static void choose_inputs(
+    const value *restrict x, const float *restrict mask, const int32_t *restrict kept, long many, long time,
+    long inputs, value *restrict to
+) {
+    const long wide = round_up(many, EACH);
+    for (long t = 0; t < time; t++, x += inputs, to += wide) {
+        for (long k = 0; k < many; k++) to[k] = put(get(x[kept[k]]) * mask[kept[k]]);
+        if (many < wide) to[many] = 0;
+    }
+}
+
+/* `some` columns of gates; `chosen` as above, of each sentence in room for all inputs, `weight` from their row on. */
+static int enter_columns(
+    const value *restrict chosen, const int32_t *restrict kept, const int32_t *restrict many,
+    const float *restrict weight, value *restrict gates, long some, long batch, long time, long inputs, long wide
+) {
+    const long most = round_up(inputs, EACH);
+    float *const turned = lines_of((2 * inputs + most / EACH + time) * COLUMNS);
+    if (!turned) return 1;
+    value *const columns = (value *)(turned + inputs * COLUMNS); /* of the weight, [inputs, COLUMNS] */
+    word *const stacked = (word *)(turned + 2 * inputs * COLUMNS);
+    float *const found = (float *)(stacked + most / EACH * COLUMNS);
+    flip(weight, turned, some, inputs);
+    if (some < COLUMNS) memset(columns, 0, inputs * COLUMNS * sizeof *columns);
+    for (long k = 0; k < inputs; k++) put_row(turned + k * some, columns + k * COLUMNS, some);
+    for (long b = 0; b < batch; b++, kept += inputs, chosen += time * most) {
+        const long inner = (many[b] + EACH - 1) / EACH;
+        for (long k = 0; k < many[b]; k += EACH) {
+            const value *restrict even = columns + kept[k] * COLUMNS;
+            const value *restrict odd = columns + kept[k + EACH <= many[b] ? k + EACH - 1 : k] * COLUMNS;
+            word *restrict to = stacked + k / EACH * COLUMNS;
+#pragma omp simd
+            for (long j = 0; j < COLUMNS; j++) to[j] = join(even[j], odd[j]);
+        }
+        if (!inner) memset(found, 0, time * COLUMNS * sizeof *found);
+        multiply_rows((const word *)chosen, stacked, found, COLUMNS, time, inner, COLUMNS);
+        for (long t = 0; t < time; t++) put_row(found + t * COLUMNS, gates + (t * batch + b) * wide, some);
+    }
+    free(turned);
+    return 0;
+}
+
+/* Not 0 where there is no memory, as above. */
+int enter(
+    const value *restrict x, const float *restrict mask, const float *restrict weight, value *restrict gates,
+    long batch, long time, long inputs, long wide
+) {
+    const long most = round_up(inputs, EACH);
+    value *const chosen = (value *)lines_of(batch * (time * most + inputs + 1));
+    if (!chosen) return 1;
+    int32_t *const kept = (int32_t *)((float *)chosen + batch * time * most), *const many = kept + batch * inputs;
+    kept_inputs(mask, batch, inputs, kept, many);
+    for (long b = 0; b < batch; b++)
+        choose_inputs(
+            x + b * time * inputs, mask + b * inputs, kept + b * inputs, many[b], time, inputs,
+            chosen + b * time * most
+        );
+    int failed = 0;
+#pragma omp parallel for schedule(dynamic) reduction(| : failed)
+    for (long n = 0; n < wide; n += COLUMNS)
+        failed |= enter_columns(
+            chosen, kept, many, weight + n * inputs, gates + n, wide - n < COLUMNS ? wide - n : COLUMNS, batch, time,
+            inputs, wide
+        );
+    free(chosen);
+    return failed;
+}
+
+enum { WORDS = 3, UNITS = 4 }; /* of slopes and of inputs, whose products registers sum at once */
+
+/* Of words of slopes, `apart` apart, and the weights of inputs that are kept, [inputs, wide], the sums of products. */
+INLINE void multiply_along(
+    const value *restrict slopes, long apart, const value *restrict weight, const int32_t *restrict kept, long wide,
+    float (*restrict found)[WORDS], const int words_here, const int units
+) {
+    lanes sums[UNITS][WORDS];
+    for (int j = 0; j < units; j++)
+        for (int i = 0; i < words_here; i++) sums[j][i] = (lanes){0};
+    for (long n = 0; n < wide; n += EACH * LANES) {
+        words from[WORDS];
+        for (int i = 0; i < words_here; i++) from[i] = *(const words *)(slopes + i * apart + n);
+        for (int j = 0; j < units; j++) {
+            const words with = *(const words *)(weight + kept[j] * wide + n);
+            for (int i = 0; i < words_here; i++) sums[j][i] = add_products(sums[j][i], from[i], with);
+        }
+    }
+    for (int j = 0; j < units; j++)
+        for (int i = 0; i < words_here; i++) {
+            float all[LANES] __attribute__((aligned(64)));
+            *(lanes *)all = sums[j][i];
+            found[j][i] = sum_of(all);
+        }
+}
+
+/* Of one sentence the gradient by its inputs; the next word's slopes are `apart`. */
+static void leave(
+    const value *restrict slopes, long apart, const value *restrict weight, const float *restrict mask,
+    const int32_t *restrict kept, long many, value *restrict down, long time, long inputs, long wide
+) {
+    memset(down, 0, time * inputs * sizeof *down);
+    for (long k = 0, units; k < many; k += units) {
+        units = many - k >= UNITS ? UNITS : 1;
+        for (long t = 0, here; t < time; t += here) {
+            here = time - t < WORDS ? time - t : WORDS;
+            float found[UNITS][WORDS];
+#define ALONG(words, units) multiply_along(slopes + t * apart, apart, weight, kept + k, wide, found, words, units)
+#define ALONG_UNITS(words) (units == 1 ? ALONG(words, 1) : ALONG(words, UNITS))
+            if (here == WORDS) ALONG_UNITS(WORDS);
+            else if (here == 2) ALONG_UNITS(2);
+            else ALONG_UNITS(1);
+            for (long j = 0; j < units; j++)
+                for (long i = 0; i < here; i++)
+                    down[(t + i) * inputs + kept[k + j]] = put(found[j][i] * mask[kept[k + j]]);
+        }
+    }
+}
+
+/* The gradient by `some` rows of the weight; `turned`: columns of what was chosen, of each sentence in `room` words. */
+static int entered_rows(
+    const value *restrict slopes, const word *restrict turned, long room, const int32_t *restrict kept,
+    const int32_t *restrict many, float *restrict on_weight, long some, long batch, long time, long inputs, long wide
+) {
+    const long deep = (time + EACH - 1) / EACH, lanes_wide = round_up(some, LANES);
+    float *const sums = lines_of(inputs * (some + COLUMNS) + deep * lanes_wide);
+    if (!sums) return 1;
+    float *const found = sums + inputs * some;
+    word *const stacked = (word *)(found + inputs * COLUMNS);
+    memset(sums, 0, inputs * some * sizeof *sums);
+    for (long b = 0; b < batch; b++, turned += room, kept += inputs) {
+        stack_rows(slopes + b * wide, time, some, batch * wide, stacked, lanes_wide);
+        multiply_columns(turned, deep, stacked, found, COLUMNS, many[b], deep, some, 0);
+        for (long k = 0; k < many[b]; k++)
+#pragma omp simd
+            for (long j = 0; j < some; j++) sums[kept[k] * some + j] += found[k * COLUMNS + j];
+    }
+    flip(sums, on_weight, inputs, some);
+    free(sums);
+    return 0;
+}
+
+/* Gradients by x and by the weight; `wide` is in whole lanes of words. */
+int enter_back(
+    const value *restrict slopes, const value *restrict x, const float *restrict mask, const float *restrict weight,
+    value *restrict down, float *restrict on_weight, long batch, long time, long inputs, long wide
+) {
+    const long most = round_up(inputs, EACH), room = (time + EACH - 1) / EACH * round_up(most, DOWN);
+    float *const rows = lines_of(2 * inputs * wide + batch * (time * most + room + inputs + 1));
+    if (!rows) return 1;
+    value *const columns = (value *)(rows + inputs * wide), *const chosen = (value *)(rows + 2 * inputs * wide);
+    word *const turned = (word *)(rows + 2 * inputs * wide + batch * time * most);
+    int32_t *const kept = (int32_t *)(turned + batch * room), *const many = kept + batch * inputs;
+    kept_inputs(mask, batch, inputs, kept, many);
+    flip(weight, rows, wide, inputs);
+    put_row(rows, columns, inputs * wide);
+#pragma omp parallel for
+    for (long b = 0; b < batch; b++) {
+        const float *const factors = mask + b * inputs;
+        const int32_t *const here = kept + b * inputs;
+        const long first = b * time * inputs;
+        leave(slopes + b * wide, batch * wide, columns, factors, here, many[b], down + first, time, inputs, wide);
+        choose_inputs(x + first, factors, here, many[b], time, inputs, chosen + b * time * most);
+        turn_columns(chosen + b * time * most, time, round_up(many[b], EACH), turned + b * room);
+    }
+    int failed = 0;
+#pragma omp parallel for schedule(dynamic) reduction(| : failed)
+    for (long n = 0; n < wide; n += COLUMNS)
+        failed |= entered_rows(
+            slopes + n, turned, room, kept, many, on_weight + n * inputs, wide - n < COLUMNS ? wide - n : COLUMNS,
+            batch, time, inputs, wide
+        );
+    free(rows);
+    return failed;
 }
 
 /* Of one word; `more`, [batch, 4, width], is what the word before adds to its gates. Of the first `before`, the cells,

@@ -1,7 +1,8 @@
 """One LSTM layer in training on a CPU, where recurrent dropout leaves only some units to be carried on.
 
 With one mask for a batch (T18), dropping a unit empties its column of the recurrent weights, and products with empty
-columns need not be computed: at the paper's rate of .8 that is two fifths of a layer's arithmetic. By
+columns need not be computed: at the paper's rate of .8 that is two fifths of a layer's arithmetic. In float32 products
+with inputs that are dropped out for a whole sentence are left out, too, another two fifths. By
 `benchmarks/nonlinear.py`, forward and backward in bf16, one thread of an AMD EPYC: nine words at width 256 and rate .8
 in 15.7 ms, 21.2 without `native.c`, where torch's layer takes 24.9; thirty words at width 512 and rate .5 in 202 and
 237, where it takes 293.
@@ -18,6 +19,8 @@ from torch.autograd.function import once_differentiable
 from distillbias.models.native import Native, native
 
 TOGETHER = 8  # units
+LANES = 32  # values of a vector of native.c, on processors where they are most
+FEW = 0.5  # rate of input dropout from which on the products of what it leaves alone take less time than those of all
 
 
 def lstm(
@@ -26,16 +29,22 @@ def lstm(
     weight_hh: Float[Tensor, "gates width"],
     bias: Float[Tensor, " gates"],
     mask: Float[Tensor, " width"],
+    entering: Float[Tensor, "batch inputs"] | None = None,
 ) -> Float[Tensor, "batch time width"]:
     """What `torch.lstm` says from a state of zeros if its recurrent weights are weight_hh * mask, to rounding.
 
-    Gates in the order input, forget, cell, output. Under autocast gates are kept in its type, cells in float32.
+    With `entering` it reads x * entering, a factor for each input of a sentence; natively products are made of those
+    alone that are not zero. Gates in the order input, forget, cell, output. Under autocast gates are kept in its type,
+    cells in float32.
     """
     kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
     x = x.to(kind)
     exact = all(each.dtype == torch.float32 for each in (weight_ih, weight_hh, bias, mask))
-    if functions := native(x) if exact else None:
-        return _NativeLstm.apply(x, weight_ih, weight_hh.contiguous(), bias, mask, functions)
+    functions = native(x) if exact else None
+    if entering is not None and (functions is None or len(bias) % LANES):
+        x, entering = x * entering[:, None].to(kind), None
+    if functions is not None:
+        return _NativeLstm.apply(x, weight_ih, weight_hh.contiguous(), bias, mask, entering, functions)
     # dropped units fill up the last eight, with empty columns: each number of units that is new is a product for which
     # code is made anew, which takes longer than the product does
     many = ceil(int(mask.count_nonzero()) / TOGETHER) * TOGETHER
@@ -44,34 +53,57 @@ def lstm(
     return _Lstm.apply(x, weight_ih, carried, bias, kept)
 
 
+def takes_few(x: Float[Tensor, "batch time inputs"], rate: float) -> bool:
+    """Whether a layer whose inputs are dropped out at `rate` should be given them and their factors apart. In bf16,
+    which torch multiplies several times as fast, this was not measured."""
+    exact = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    return exact and rate >= FEW and native(x) is not None
+
+
 class _NativeLstm(torch.autograd.Function):
     """`native.c` chooses the kept units itself, so that no shape here depends on them and steps can be recorded."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, mask: Tensor, functions: Native
+        ctx: Any,
+        x: Tensor,
+        weight_ih: Tensor,
+        weight_hh: Tensor,
+        bias: Tensor,
+        mask: Tensor,
+        entering: Tensor | None,
+        functions: Native,
     ) -> Tensor:
         batch, time, inputs = x.shape
         width = len(mask)
-        steps, entering = x.transpose(0, 1).reshape(time * batch, inputs), weight_ih.to(x.dtype)
-        gates = (steps @ entering.t()).view(time, batch, 4 * width)
+        if entering is None:
+            x, weight_ih = x.transpose(0, 1).reshape(time * batch, inputs), weight_ih.to(x.dtype)
+            gates = (x @ weight_ih.t()).view(time, batch, 4 * width)
+        else:
+            x, weight_ih, entering = x.contiguous(), weight_ih.contiguous(), entering.contiguous()
+            gates = x.new_empty(time, batch, 4 * width)
+            functions("enter", x, entering, weight_ih, gates, batch, time, inputs, 4 * width)
         cells = torch.empty(time, batch, width)
         said, squashed = x.new_empty(batch, time, width), x.new_empty(time, batch, width)
         states = x.new_empty(time, batch, width + width % 2)  # room for all units in pairs
         functions("lstm", gates, bias, weight_hh, mask, cells, squashed, said, states, time, batch, width)
-        ctx.save_for_backward(steps, entering, weight_hh, mask, gates, cells, squashed, states)
+        ctx.save_for_backward(x, weight_ih, entering, weight_hh, mask, gates, cells, squashed, states)
         ctx.functions = functions
         return said
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        steps, entering, weight_hh, mask, gates, cells, squashed, states = ctx.saved_tensors
+        x, weight_ih, entering, weight_hh, mask, gates, cells, squashed, states = ctx.saved_tensors
         slopes, on_hh, on_bias = torch.empty_like(gates), torch.empty_like(weight_hh), mask.new_empty(4 * len(mask))
         given = (upstream.contiguous(), weight_hh, mask, gates, cells, squashed, states)
         ctx.functions("lstm_back", *given, slopes, on_hh, on_bias, *cells.shape)
-        on_x, on_ih = _entered(slopes, steps, entering)
-        return on_x, on_ih.float(), on_hh, on_bias, None, None
+        if entering is None:
+            on_x, on_ih = _entered(slopes, x, weight_ih)
+        else:
+            on_x, on_ih = torch.empty_like(x), torch.empty_like(weight_ih)
+            ctx.functions("enter_back", slopes, x, entering, weight_ih, on_x, on_ih, *x.shape, 4 * len(mask))
+        return on_x, on_ih.float(), on_hh, on_bias, None, None, None
 
 
 class _Lstm(torch.autograd.Function):
