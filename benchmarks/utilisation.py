@@ -166,8 +166,8 @@ LAYERS = LSTM_WORK | {torch.ops.aten.mkldnn_rnn_layer_backward: _backward}
 
 def counted(folder: Path, warmup: int, steps: int) -> float:
     """Floating-point operations of a mean step of those that are timed, on one thread as there: on one only our LSTM
-    leaves out what dropout has emptied. Torch's operators do the work: others are not seen. A product and its sum are
-    two."""
+    leaves out the recurrent columns that dropout has emptied. Torch's operators do the work: others are not seen, so
+    inputs that it has emptied, which native functions leave out in float32, count. A product and its sum are two."""
     given = Given(folder, steps, "buckets", ARMS[ARM].precision, tuned=False, gate=False, workers=1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
