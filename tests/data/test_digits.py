@@ -44,3 +44,11 @@ def test_a_mean_over_the_blocks_gives_the_small_digit_back():
     back = inner.repeat(2, 1).repeat(2, 2).reshape(200, 8, 5, 8, 5).mean((2, 4)).reshape(200, -1) / 255 * 16
     distance = ((back[:, None] - small.reshape(1797, -1)[None, :200]) ** 2).sum(-1)
     assert (distance.argmin(1) == np.arange(200)).all()
+
+
+def test_they_are_those_of_scikit_learn_with_and_without_its_file(monkeypatch):
+    for found in (digits.find_spec, lambda name: None):
+        monkeypatch.setattr(digits, "find_spec", found)
+        images, labels = digits.read()
+        np.testing.assert_array_equal(images, load_digits().images)
+        np.testing.assert_array_equal(labels, load_digits().target)

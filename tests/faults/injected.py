@@ -36,12 +36,13 @@ class Running:
 
     @property
     def workers(self) -> list[int]:
-        """Its worker processes; multiprocessing's tracker of resources is none."""
-        found = []
-        for pid in children(self.process.pid):
-            if b"spawn_main" in command(pid):
-                found.append(pid)
-        return found
+        """Its worker processes, forked from the one that has loaded what they need."""
+        return [
+            worker
+            for pid in children(self.process.pid)
+            if b"forkserver" in command(pid)
+            for worker in children(pid)
+        ]
 
     def said(self) -> str:
         """The next line it says; waits for it."""

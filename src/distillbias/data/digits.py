@@ -5,6 +5,9 @@ writers. Each value, 0..16, counts the ink in a 4 x 4 block of a 32 x 32 bitmap.
 hand is in training and test: an easy test, meant for demonstrations and not for claims.
 """
 
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 
 from distillbias.data.images import SIDE, Images, checked
@@ -17,13 +20,24 @@ FULL = 16  # the value of a block that is all ink
 
 def load() -> tuple[Images, Images]:
     """Training (1,297) and test (500) images; every class has the same share in both, up to one image."""
-    from sklearn.datasets import load_digits  # here: importing scikit-learn takes longer than all else in this package
-
-    digits = load_digits()
-    pixels, labels = on_canvas(digits.images), digits.target
+    small, labels = read()
+    pixels = on_canvas(small)
     test = split(labels)
     train_images = checked(pixels[~test], labels[~test], "scikit-learn digits on a 28 x 28 canvas, training part")
     return train_images, checked(pixels[test], labels[test], "scikit-learn digits on a 28 x 28 canvas, test part")
+
+
+def read() -> tuple[np.ndarray, np.ndarray]:
+    """Images [1797, 8, 8] of 0..16 and labels as `sklearn.datasets.load_digits` has them, out of the file that it reads:
+    to import scikit-learn takes two seconds, of every process that trains."""
+    found = find_spec("sklearn")
+    file = Path(found.origin or "").parent / "datasets/data/digits.csv.gz" if found else Path()
+    if not file.is_file():  # a release that keeps it elsewhere
+        from sklearn.datasets import load_digits
+
+        return load_digits().images, load_digits().target
+    table = np.loadtxt(file, delimiter=",")
+    return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)
 
 
 def on_canvas(small: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from distillbias.studies.executor import Event
@@ -28,6 +29,11 @@ ALLOCATOR = {
 }
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # what glibc's mallopt calls the two
 HANG = 600.0  # seconds in which a worker that trains must have used a second of processor time
+# Where a system can, workers are forked from a process that has loaded all they need and done nothing else: each is
+# there at once, and torch is in memory once. Elsewhere each loads it anew.
+METHOD = "forkserver" if sys.platform == "linux" else "spawn"
+NEEDED = "distillbias.studies.loaded"
+LATER = (signal.SIGTERM, signal.SIGHUP)  # signals that wait until a worker has said what becomes of them
 
 
 def keep_large_blocks() -> None:
@@ -91,14 +97,25 @@ class Processes:
         remove(open_store(self.place.store).root, self.place.shared)
 
 
+def _start(process: BaseProcess) -> None:
+    """Start it; before the first, or where it was killed, the process that workers are forked from."""
+    if METHOD == "forkserver":
+        multiprocessing.set_forkserver_preload([NEEDED])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, LATER)  # inherited: what is sent to all does not end that process
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Worker:
     """A process, what it trains, and the last sign of life."""
 
     def __init__(self, place: Place):
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context(METHOD)
         self.pipe, other = context.Pipe()
-        self.process = context.Process(target=_serve, args=(other, os.getpid(), place), daemon=True)
-        self.process.start()
+        self.process = context.Process(target=_serve, args=(other, dict(os.environ), place), daemon=True)
+        _start(self.process)
         other.close()
         self.run: Run | None = None
         self.pulse = Pulse()
@@ -176,19 +193,19 @@ def _ending(code: int | None) -> str:
     return f"exit status {code}"
 
 
-def _serve(pipe: Connection, parent: int, place: Place) -> None:
+def _serve(pipe: Connection, environment: dict[str, str], place: Place) -> None:
     """The worker's side: a run comes in, events go out, until the pipe is closed."""
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
-    import torch
-
-    from distillbias.studies.provenance import commit
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, LATER)
+    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+    os.environ.clear()  # what it was forked from may be older than some of it
+    os.environ.update(environment)
+    from distillbias.studies.loaded import torch
 
     torch.set_num_threads(place.threads)
-    commit()  # read now: the files may change while this process goes on with what it has loaded
     try:
         while True:
             run: Any = pipe.recv()
@@ -197,8 +214,10 @@ def _serve(pipe: Connection, parent: int, place: Place) -> None:
         return
 
 
-def _leave_with(parent: int) -> None:
-    """A worker whose parent was killed would train on alone."""
-    while os.getppid() == parent:
-        time.sleep(1)
+def _leave_with(forked_from: int) -> None:
+    """A worker whose parent was killed would train on alone; one that is no more heard of when it ends, too."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "a worker is started by a study"
+    while os.getppid() == forked_from and parent.is_alive():
+        parent.join(timeout=1)
     os._exit(1)
