@@ -38,10 +38,7 @@ class Running:
     def workers(self) -> list[int]:
         """Its worker processes, forked from the one that has loaded what they need."""
         return [
-            worker
-            for pid in children(self.process.pid)
-            if b"forkserver" in command(pid)
-            for worker in children(pid)
+            worker for pid in children(self.process.pid) if b"forkserver" in command(pid) for worker in children(pid)
         ]
 
     def said(self) -> str:

@@ -28,8 +28,8 @@ def load() -> tuple[Images, Images]:
 
 
 def read() -> tuple[np.ndarray, np.ndarray]:
-    """Images [1797, 8, 8] of 0..16 and labels as `sklearn.datasets.load_digits` has them, out of the file that it reads:
-    to import scikit-learn takes two seconds, of every process that trains."""
+    """Images [1797, 8, 8] of 0..16 and labels as `sklearn.datasets.load_digits` has them, out of the file that it
+    reads: to import scikit-learn takes two seconds, of every process that trains."""
     found = find_spec("sklearn")
     file = Path(found.origin or "").parent / "datasets/data/digits.csv.gz" if found else Path()
     if not file.is_file():  # a release that keeps it elsewhere

@@ -112,9 +112,9 @@ class _Worker:
     """A process, what it trains, and the last sign of life."""
 
     def __init__(self, place: Place):
-        context = multiprocessing.get_context(METHOD)
+        context: Any = multiprocessing.get_context(METHOD)
         self.pipe, other = context.Pipe()
-        self.process = context.Process(target=_serve, args=(other, dict(os.environ), place), daemon=True)
+        self.process: BaseProcess = context.Process(target=_serve, args=(other, dict(os.environ), place), daemon=True)
         _start(self.process)
         other.close()
         self.run: Run | None = None
