@@ -35,11 +35,13 @@ class Running:
         )
 
     @property
+    def forked_from(self) -> list[int]:
+        """The process that has loaded what workers need, once there is one."""
+        return [pid for pid in children(self.process.pid) if b"forkserver" in command(pid)]
+
+    @property
     def workers(self) -> list[int]:
-        """Its worker processes, forked from the one that has loaded what they need."""
-        return [
-            worker for pid in children(self.process.pid) if b"forkserver" in command(pid) for worker in children(pid)
-        ]
+        return [worker for pid in self.forked_from for worker in children(pid)]
 
     def said(self) -> str:
         """The next line it says; waits for it."""

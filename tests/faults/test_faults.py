@@ -72,6 +72,21 @@ def test_a_killed_worker_costs_its_run_only_and_a_second_command_says_who_works(
     assert differences(Store(tmp_path), reference) == [] and litter(tmp_path) == []
 
 
+def test_what_workers_are_forked_from_outlives_signals_and_is_replaced(reference: Store, tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    wait_for(lambda: has_checkpoint(tmp_path))
+    (loaded,), workers = running.forked_from, running.workers
+    for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):  # as a terminal or a queue sends them to all
+        os.kill(loaded, each)
+    time.sleep(0.2)
+    assert alive([loaded])
+    running.kill(loaded)
+    status, out = running.ended()
+    assert status == 0 and out.count("its worker died") == out.count("lost ") > 0, out
+    assert gone(lambda: alive(workers)), "two train the same run"
+    assert differences(Store(tmp_path), reference) == [] and litter(tmp_path) == []
+
+
 def test_a_signal_leaves_checkpoints_and_no_process(reference: Store, tmp_path: Path) -> None:
     running = Running(tmp_path)
     wait_for(lambda: has_checkpoint(tmp_path))

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -101,6 +102,7 @@ def _start(process: BaseProcess) -> None:
     """Start it; before the first, or where it was killed, the process that workers are forked from."""
     if METHOD == "forkserver":
         multiprocessing.set_forkserver_preload([NEEDED])
+    resource_tracker.ensure_running()  # which otherwise `start` does, and lets signals through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, LATER)  # inherited: what is sent to all does not end that process
     try:
         process.start()
