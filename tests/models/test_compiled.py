@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as some
 from torch import Tensor, nn
 
-from distillbias.models import compiled, native
+from distillbias.models import compiled, native, passes
 from distillbias.models.dropout import Dropout, LockedDropout, _draws_as_torch, fill, give_stream
 from distillbias.models.mlp import MLP, Layer
 from distillbias.models.native import put_aside
@@ -312,9 +313,15 @@ def test_a_layer_that_was_replaced_is_called() -> None:
     assert ((output.hidden["hidden1"] >= 0.25) & (output.hidden["hidden1"] <= 0.5)).all()
 
 
-def test_sums_do_not_depend_on_the_number_of_threads() -> None:
+def at_any_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if registers were those that products in float32 are made on."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+
+
+def test_sums_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """To the bit."""
-    layer, answer = wide(Layer(90, 200, 0.3)), wide(nn.Linear(200, 70))
+    at_any_width(monkeypatch)
+    layer, answer, back = wide(Layer(90, 200, 0.3)), wide(nn.Linear(200, 70)), wide(nn.Linear(70, 200))
     convolution, norm = last(wide(nn.Conv2d(16, 32, 3))), nn.BatchNorm2d(32)
     images = last(drawn(5, 16, 8, 6).to(BF16))
 
@@ -325,9 +332,11 @@ def test_sums_do_not_depend_on_the_number_of_threads() -> None:
             made = compiled.layers(x, [layer.parts], answer)
             convolved = compiled.convolve(maps, convolution.weight, convolution.bias)
             finished = compiled.finish(convolved, norm, 2, dropout(0.25))
+        rows = drawn(500, 200).float()
+        made += [compiled.linear(rows, answer), compiled.feed_forward(rows, answer, back)[0]]
         total = sum(each.float().square().sum() for each in (*made, convolved, finished))
         parameters = [each for module in (layer, answer, convolution, norm) for each in module.parameters()]
-        return [*made, convolved, finished, *torch.autograd.grad(total, [x, maps, *parameters])]
+        return [*made, convolved, finished, *torch.autograd.grad(total, [x, maps, back.weight, *parameters])]
 
     alone = everything()
     before = torch.get_num_threads()
@@ -348,6 +357,70 @@ def test_linear_layers(sizes: tuple[int, int, int]) -> None:
         assert (one - other).norm() <= LAST_BIT[BF16] * other.norm()
     for one, other in zip(found[2:], right[2:], strict=True):  # in the type of the weights
         assert (one - other).norm() <= 10 * LAST_BIT[FLOAT] * other.norm()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("sizes", [*SIZES, (384, 48, 24), (400, 26, 150)], ids=str)
+def test_feed_forward_layers(sizes: tuple[int, int, int], kind: torch.dtype) -> None:
+    """Of few rows and of so many that parts of them have sums of their own."""
+    rows, width, many = sizes
+    functions = native.native(torch.zeros(1, dtype=kind))
+    assert functions
+    given_ = [drawn(rows, width, seed=1), *(drawn(*size, seed=2) / 4 for size in ((many, width), (many,)))]
+    given_ = [each.to(kind).float() for each in (*given_, drawn(width, many, seed=3) / 4)]
+    upstream = drawn(rows, width, seed=4).to(kind)
+
+    def ours(x: Tensor, *weights: Tensor) -> Tensor:
+        return passes.Feed.apply(x.to(kind), *weights, functions)
+
+    def torchs(x: Tensor, widen: Tensor, bias: Tensor, narrow: Tensor) -> Tensor:
+        return F.gelu(x @ widen.t() + bias, approximate="tanh") @ narrow.t()
+
+    found, right = both_ways(ours, given_, upstream), both_ways(torchs, [each.double() for each in given_], upstream)
+    for one, other in zip(found, right, strict=True):
+        assert (one - other).norm() <= (3 if kind == BF16 else 10) * LAST_BIT[kind] * other.norm()
+
+
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("sizes", [*SIZES, (384, 48, 24), (400, 26, 150)], ids=str)
+def test_linear_layers_in_float32(sizes: tuple[int, int, int], biased: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_any_width(monkeypatch)
+    rows, before, after = sizes
+    layer = wide(nn.Linear(before, after))
+    assert isinstance(layer, nn.Linear)
+    x, upstream = drawn(rows, before, seed=1).float().requires_grad_(), drawn(rows, after, seed=2).float()
+    said = compiled.linear(x, layer) if biased else compiled.product(x, layer)[0]
+    assert type(said.grad_fn).__name__ == "LinearBackward"
+    learnt = [layer.weight, layer.bias] if biased else [layer.weight]
+    found = [said, *torch.autograd.grad(said, [x, *learnt], upstream)]
+    exact = [each.detach().double().requires_grad_() for each in (x, *learnt)]
+    said = F.linear(exact[0], exact[1], exact[2] if biased else None)
+    right = [said, *torch.autograd.grad(said, exact, upstream.double())]
+    for one, other in zip(found, right, strict=True):
+        assert (one - other).norm() <= 10 * LAST_BIT[FLOAT] * other.norm()
+
+
+def test_where_products_of_a_transformer_are_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, widen, narrow = torch.randn(3, 4, 16), nn.Linear(16, 32), nn.Linear(32, 16)
+    right = narrow(F.gelu(widen(x), approximate="tanh"))
+
+    def who() -> list[str]:
+        y, bias = compiled.feed_forward(x, widen, narrow)
+        torch.testing.assert_close(y if bias is None else y + bias, right, atol=1e-2, rtol=1e-2)
+        made = compiled.linear(x, widen), compiled.product(x, widen)[0], y
+        return [type(each.grad_fn).__name__.removesuffix("Backward") for each in made]
+
+    ours = ["Linear", "Linear", "Feed"]
+    at_any_width(monkeypatch)
+    assert who() == ours
+    with torch.no_grad():
+        torch.testing.assert_close(compiled.feed_forward(x, widen, narrow)[0] + narrow.bias, right)
+    with put_aside():
+        assert not set(who()) & set(ours)
+    with torch.autocast("cpu", BF16):
+        assert not set(who()) & set(ours)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")  # where they take no less time
+    assert not set(who()) & set(ours)
 
 
 # (images, rows, columns, before, after, bias): the CNN's; tiles that fill no block; lines longer than one; one tile

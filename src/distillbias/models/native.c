@@ -16,7 +16,7 @@
 #include <immintrin.h>
 #endif
 
-enum { PARTS = 2 }; /* that threads share batches of maps in */
+enum { PARTS = 2 }; /* that threads share batches in; sums are of these */
 
 #define INLINE static inline __attribute__((always_inline)) /* with what is constant where it is called */
 
@@ -97,14 +97,17 @@ static inline float tangent(float x) {
    of DOWN rows, beside what they are made of, are all registers. */
 #if defined __AVX512F__
 enum { LANES = 16, ACROSS = 4 };
+#define UNROLLED /* in bf16 sums would pass through memory */
 #define ALL(f, s) EIGHT(f, 0, s), EIGHT(f, 8, s)
 #define HALVES(f) f(1) f(2) f(4) f(8)
 #elif defined __AVX__
 enum { LANES = 8, ACROSS = 2 };
+#define UNROLLED _Pragma("GCC unroll 4")
 #define ALL(f, s) EIGHT(f, 0, s)
 #define HALVES(f) f(1) f(2) f(4)
 #else
 enum { LANES = 4, ACROSS = 2 };
+#define UNROLLED _Pragma("GCC unroll 4")
 #define ALL(f, s) FOUR(f, 0, s)
 #define HALVES(f) f(1) f(2)
 #endif
@@ -176,10 +179,10 @@ static inline float kept(const int16_t *draws, long i, int32_t first, float scal
 }
 
 /* ---- GELU of rows plus a bias, its tanh approximation: z sigmoid(2u), 2u = a (z + c z^3); `slopes`, if wanted, are for
-   its gradient */
+   its gradient; y may be x */
 
 int gelu(
-    const value *restrict x, const float *restrict bias, value *restrict y, value *restrict slopes, long rows, long width
+    const value *x, const float *restrict bias, value *y, value *restrict slopes, long rows, long width
 ) {
     const float a = 1.5957691216057308f, c = 0.044715f;
     for (long r = 0; r < rows; r++, x += width, y += width) {
@@ -622,6 +625,9 @@ static inline lanes add_products(lanes sum, words a, words b) { return sum + a *
 
 enum {
     DOWN = 6,                      /* rows whose sums registers hold, of ACROSS vectors each */
+    PANEL = ACROSS * LANES,        /* columns whose sums registers hold */
+    BESIDE = LANES == 16 ? DOWN : 4 * DOWN, /* columns that lie side by side when they are turned */
+    GROUP = LANES == 16 ? 1 << 20 : BESIDE, /* rows that have all panels before others have any */
     COLUMNS = 64,                  /* columns that a thread makes at once: a line of a cache or more of each row */
     BROAD = 4 * COLUMNS,           /* columns that a batch norm's gradients are made of at once: long pieces of rows */
     NEAR = LANES == 16 ? 96 : 128, /* words that are summed over at a time: what rows share stays in the near cache */
@@ -633,10 +639,12 @@ INLINE void multiply_block(
     long inner, int more, const int rows, const int vectors
 ) {
     lanes sums[DOWN][ACROSS];
-    for (int i = 0; i < rows; i++)
-        for (int v = 0; v < vectors; v++) __builtin_prefetch(c + i * apart + v * LANES, 1); /* it is there when written */
+    if (LANES == 16) /* it is there when written */
+        for (int i = 0; i < rows; i++)
+            for (int v = 0; v < vectors; v++) __builtin_prefetch(c + i * apart + v * LANES, 1);
     for (int i = 0; i < rows; i++)
         for (int v = 0; v < vectors; v++) sums[i][v] = (lanes){0}; /* all at once they would be zeroed in memory */
+    UNROLLED
     for (long k = 0; k < inner; k++) {
         words from[ACROSS];
         for (int v = 0; v < vectors; v++) from[v] = *(const words *)(b + k * wide + v * LANES);
@@ -673,66 +681,65 @@ static Block *const BLOCKS[][4] = {
     {multiply_6_1, multiply_6_2, multiply_6_3, multiply_6_4},
 };
 
-static void multiply_piece(
+/* Of no more columns than a panel has. */
+static void multiply_panel(
     const word *a, long down, long across, long block, const word *b, float *c, long apart, long rows, long inner,
     long columns, int more
 ) {
     const long wide = round_up(columns, LANES), times = (inner + NEAR - 1) / NEAR;
     const long deep = times ? (inner + times - 1) / times : 0; /* few words take as long to write as many */
-    float cut[DOWN * ACROSS * LANES]; /* the last columns, if they do not fill their lanes: whole ones are written */
+    float cut[DOWN * PANEL]; /* the last columns, if they do not fill their lanes: whole ones are written */
     for (long k = 0; k < inner; k += deep)
         for (long r = 0, some; r < rows; r += some) {
             some = rows - r >= DOWN ? DOWN : rows - r >= 2 ? 2 : 1;
-            const word *const from = a + r / DOWN * block + r % DOWN * down + k * across;
+            const word *const from = a + r / BESIDE * block + r % BESIDE * down + k * across;
             const long here = inner - k < deep ? inner - k : deep;
-            for (long j = 0; j < wide; j += ACROSS * LANES) {
-                const long left = (wide - j) / LANES, vectors = left < ACROSS ? left : ACROSS;
-                const int whole = columns - j >= vectors * LANES, adds = more || k;
-                Block *const multiply = BLOCKS[some == DOWN ? 2 : some - 1][vectors - 1];
-                if (whole) {
-                    multiply(from, down, across, b + k * wide + j, wide, c + r * apart + j, apart, here, adds);
-                    continue;
-                }
-                multiply(from, down, across, b + k * wide + j, wide, cut, ACROSS * LANES, here, 0);
-                for (long i = 0; i < some; i++)
-                    for (long n = j; n < columns; n++) {
-                        float *const sum = c + (r + i) * apart + n;
-                        *sum = cut[i * ACROSS * LANES + n - j] + (adds ? *sum : 0.0f);
-                    }
+            const int adds = more || k;
+            Block *const multiply = BLOCKS[some == DOWN ? 2 : some - 1][wide / LANES - 1];
+            if (columns == wide) {
+                multiply(from, down, across, b + k * wide, wide, c + r * apart, apart, here, adds);
+                continue;
             }
+            multiply(from, down, across, b + k * wide, wide, cut, PANEL, here, 0);
+            for (long i = 0; i < some; i++)
+                for (long n = 0; n < columns; n++) {
+                    float *const sum = c + (r + i) * apart + n;
+                    *sum = cut[i * PANEL + n] + (adds ? *sum : 0.0f);
+                }
         }
 }
 
-/* c, [rows, columns], its rows `apart` apart, = a b, or `more` of it: of a each DOWN rows are a `block` apart, rows of
-   these `down` and words `across`, b has its columns in pieces of COLUMNS, one after the other, of which each has rows
+/* c, [rows, columns], its rows `apart` apart, = a b, or `more` of it: of a each BESIDE rows are a `block` apart, rows of
+   these `down` and words `across`, b has its columns in panels of PANEL, one after the other, of which each has rows
    of whole lanes: whole rows of many columns might lie pages apart, and then share a few lines of a cache. */
 static void multiply_words(
     const word *a, long down, long across, long block, const word *b, float *c, long apart, long rows, long inner,
     long columns, int more
 ) {
-    for (long j = 0; j < columns; j += COLUMNS)
-        multiply_piece(
-            a, down, across, block, b + j * inner, c + j, apart, rows, inner,
-            columns - j < COLUMNS ? columns - j : COLUMNS, more
-        );
+    for (long r = 0; r < rows; r += GROUP)
+        for (long j = 0; j < columns; j += PANEL)
+            multiply_panel(
+                a + r / BESIDE * block, down, across, block, b + j * inner, c + r * apart + j, apart,
+                rows - r < GROUP ? rows - r : GROUP, inner, columns - j < PANEL ? columns - j : PANEL, more
+            );
 }
 
 /* The same where a is [rows, inner], */
 static void multiply_rows(const word *a, const word *b, float *c, long apart, long rows, long inner, long columns) {
-    multiply_words(a, inner, 1, DOWN * inner, b, c, apart, rows, inner, columns, 0);
+    multiply_words(a, inner, 1, BESIDE * inner, b, c, apart, rows, inner, columns, 0);
 }
 
 /* and where it is what turn_columns has made of `words` of words, from some on. */
 static void multiply_columns(
     const word *a, long words, const word *b, float *c, long apart, long rows, long inner, long columns, int more
 ) {
-    multiply_words(a, 1, DOWN, DOWN * words, b, c, apart, rows, inner, columns, more);
+    multiply_words(a, 1, BESIDE, BESIDE * words, b, c, apart, rows, inner, columns, more);
 }
 
-/* Of `wide` columns how many the piece has that `column` is in. */
+/* Of `wide` columns how many the panel has that `column` is in. */
 static inline long wide_of(long column, long wide) {
-    const long left = wide - column / COLUMNS * COLUMNS;
-    return left < COLUMNS ? left : COLUMNS;
+    const long left = wide - column / PANEL * PANEL;
+    return left < PANEL ? left : PANEL;
 }
 
 static inline void put_row(const float *restrict x, value *restrict to, long count) {
@@ -745,67 +752,68 @@ static inline void get_row(const value *restrict x, float *restrict to, long cou
     for (long j = 0; j < count; j++) to[j] = get(x[j]);
 }
 
-/* Rows of `count` values, `apart` apart, as rows of `wide` words, each of values that lie one below the other; the rest
-   is zero. Of no more than a piece. */
-static void stack_rows(const value *restrict x, long rows, long count, long apart, word *restrict to, long wide) {
-    for (long r = 0; r < rows; r += EACH, x += EACH * apart, to += wide) {
-        const value *restrict below = r + EACH <= rows ? x + (EACH - 1) * apart : NULL;
-        if (below)
+/* Of two rows of values, of which the lower may be none, each word of two that lie one below the other, to row `r` of
+   panels of `words` rows; up to `wide` the rest is zero. */
+INLINE void stack_row(
+    const value *restrict x, const value *restrict below, long count, word *restrict to, long r, long words, long wide,
+    const long panel
+) {
+    for (long j = 0; j < wide; j += panel) {
+        const long next = wide - j < panel ? wide - j : panel, here = count - j < next ? count - j : next;
+        word *restrict row = to + j * words + r * next;
+        if (below && here == panel) {
 #pragma omp simd
-            for (long j = 0; j < count; j++) to[j] = join(x[j], below[j]);
-        else
-            for (long j = 0; j < count; j++) to[j] = join(x[j], 0);
-        for (long j = count; j < wide; j++) to[j] = 0;
+            for (long i = 0; i < panel; i++) row[i] = join(x[j + i], below[j + i]);
+            continue;
+        }
+        for (long i = 0; i < here; i++) row[i] = join(x[j + i], below ? below[j + i] : 0);
+        for (long i = here > 0 ? here : 0; i < next; i++) row[i] = 0;
     }
 }
 
-/* The same of any number, in pieces. */
-static void stack_pieces(const value *restrict x, long rows, long count, long apart, word *restrict to, long wide) {
-    const long inner = (rows + EACH - 1) / EACH;
-    for (long j = 0; j < wide; j += COLUMNS)
-        stack_rows(
-            x + j, rows, count - j < COLUMNS ? count - j : COLUMNS, apart, to + j * inner, wide_of(j, wide)
-        );
+/* Rows of `count` values, `apart` apart, as rows of `wide` words in panels. */
+static void stack_rows(const value *restrict x, long rows, long count, long apart, word *restrict to, long wide) {
+    const long words = (rows + EACH - 1) / EACH;
+    for (long r = 0; r < words; r++, x += EACH * apart) {
+        const value *const below = EACH * r + EACH <= rows ? x + (EACH - 1) * apart : NULL;
+        stack_row(x, below, count, to, r, words, wide, PANEL);
+    }
 }
 
-/* The same of weights; `room` is for EACH rows of a piece. */
+/* The same of weights; `room` is for EACH rows of them. */
 static void stack_weights(
     const float *restrict weight, long rows, long count, long apart, value *restrict room, word *restrict to, long wide
 ) {
-    for (long j = 0; j < wide; j += COLUMNS) {
-        const long next = wide_of(j, wide), here = count - j < COLUMNS ? count - j : COLUMNS;
-        for (long r = 0, some; r < rows; r += some, to += next) {
-            some = rows - r < EACH ? rows - r : EACH;
-            for (long i = 0; i < some; i++) put_row(weight + (r + i) * apart + j, room + i * here, here);
-            stack_rows(room, some, here, here, to, next);
-        }
+    const long words = (rows + EACH - 1) / EACH;
+    for (long r = 0; r < words; r++) {
+        const long some = rows - EACH * r < EACH ? rows - EACH * r : EACH;
+        for (long i = 0; i < some; i++) put_row(weight + (EACH * r + i) * apart, room + i * count, count);
+        stack_row(room, some == EACH ? room + (EACH - 1) * count : NULL, count, to, r, words, wide, PANEL);
     }
 }
 
-/* Rows of `count` values to be multiplied as columns, [blocks of DOWN columns, words, DOWN]: what is read together lies
-   together. */
+/* Rows of `count` values to be multiplied as columns, [blocks of BESIDE columns, words, BESIDE]: what is read together
+   lies together. */
 static void turn_columns(const value *restrict x, long rows, long count, word *restrict to) {
-    const long words = (rows + EACH - 1) / EACH, most = 16 * DOWN;
+    const long words = (rows + EACH - 1) / EACH, most = 32 * DOWN;
     for (long n = 0; n < count; n += most) {
         const long here = count - n < most ? count - n : most;
-        for (long k = 0; k < words; k++) {
-            word line[16 * DOWN] = {0};
-            const long left = rows - EACH * k;
-            stack_rows(x + EACH * k * count + n, left < EACH ? left : EACH, here, count, line, here);
-            for (long i = 0; i < here; i += DOWN)
-                memcpy(to + (n + i) * words + k * DOWN, line + i, DOWN * sizeof *line);
+        for (long r = 0; r < words; r++) {
+            const value *const from = x + EACH * r * count + n;
+            const value *const below = EACH * r + EACH <= rows ? from + (EACH - 1) * count : NULL;
+            stack_row(from, below, here, to + n * words, r, words, round_up(here, BESIDE), BESIDE);
         }
     }
 }
 
-/* Weights, [rows, count], with their rows as columns, `wide` of them in pieces, of words of values that lie side by
+/* Weights, [rows, count], with their rows as columns, `wide` of them in panels, of words of values that lie side by
    side. */
 static void turn_weights(const float *restrict weight, long rows, long count, word *restrict to, long wide) {
     const long inner = (count + EACH - 1) / EACH;
     float square[LANES][LANES] __attribute__((aligned(64)));
     for (long r = 0; r < wide; r += LANES) {
-        const long next = wide_of(r, wide), piece = r / COLUMNS * COLUMNS;
-        float *const columns = (float *)(to + piece * inner + r - piece);
+        const long next = wide_of(r, wide), panel = r / PANEL * PANEL;
+        float *const columns = (float *)(to + panel * inner + r - panel);
         for (long k = 0; k < inner; k += LANES) {
             const float *const from = weight + r * count + EACH * k;
             const long left = count - EACH * k, some = left < EACH * LANES ? left : EACH * LANES;
@@ -878,7 +886,7 @@ static int gradient(
     const value *restrict one, long many, const value *restrict other, long wide, float *restrict found, long rows
 ) {
     const long most = rows < EACH * NEAR ? rows : EACH * NEAR;
-    word *const turned = (word *)lines_of((most + EACH - 1) / EACH * round_up(many, DOWN));
+    word *const turned = (word *)lines_of((most + EACH - 1) / EACH * round_up(many, BESIDE));
     if (!turned) return 1;
     int failed = 0;
     for (long m = 0, part; m < rows; m += part, one += part * many, other += part * wide) {
@@ -956,55 +964,191 @@ static int products_back(
     return failed;
 }
 
-/* Columns of x weight^T + bias, as above. */
-static int linear_columns(
-    const word *restrict a, const float *restrict weight, const float *restrict bias, value *restrict y, long first,
-    long some, long rows, long before, long after
+/* How many of so many rows are multiplied at once. */
+static long at_once(long rows) {
+    const long times = (rows + SOME - 1) / SOME;
+    return times ? round_up((rows + times - 1) / times, DOWN) : 1;
+}
+
+/* Rows of y, x weight^T + bias, if there is one; `turned`: words of the weight as columns. */
+static int linear_rows(
+    const value *restrict x, const word *restrict turned, const float *restrict bias, value *restrict y, long rows,
+    long before, long after
 ) {
-    const long inner = (before + EACH - 1) / EACH, wide = round_up(some, LANES);
-    word *const turned = (word *)lines_of((inner + SOME) * wide);
-    if (!turned) return 1;
-    float *const found = (float *)(turned + inner * wide);
-    turn_weights(weight + first * before, some, before, turned, wide);
-    for (long m = 0, part; m < rows; m += part) {
-        part = rows - m < SOME ? rows - m : SOME;
-        multiply_rows(a + m * inner, turned, found, wide, part, inner, some);
-        for (long i = 0; i < part; i++)
+    const long inner = (before + EACH - 1) / EACH, wide = round_up(after, LANES);
+    float *const sums = lines_of(rows * ((EACH > 1) * wide + (before % EACH) * inner) + 1);
+    if (!sums) return 1;
+    const word *const a = as_words(x, rows, before, (word *)(sums + rows * wide));
+#ifdef BF16
+    multiply_rows(a, turned, sums, wide, rows, inner, after);
+    for (long i = 0; i < rows; i++)
 #pragma omp simd
-            for (long n = 0; n < some; n++)
-                y[(m + i) * after + first + n] = put(found[i * wide + n] + bias[first + n]);
-    }
-    free(turned);
+        for (long n = 0; n < after; n++) y[i * after + n] = put(sums[i * wide + n] + (bias ? bias[n] : 0.0f));
+#else
+    multiply_rows(a, turned, y, after, rows, inner, after);
+    for (long i = 0; bias && i < rows; i++)
+#pragma omp simd
+        for (long n = 0; n < after; n++) y[i * after + n] += bias[n];
+#endif
+    free(sums);
     return 0;
 }
 
-/* x weight^T + bias */
+/* From gradients by rows of y, `slopes`, those by the weight, to which they are added if there are `more`, and, if wanted,
+   by x; `stacked`: words of the weight as they are. */
+static int linear_rows_back(
+    const value *restrict slopes, const value *restrict x, const word *restrict stacked, value *restrict down,
+    float *restrict on_weight, long rows, long before, long after, int more
+) {
+    const long words = (rows + EACH - 1) / EACH, across = round_up(after, BESIDE), wide = round_up(before, LANES);
+    word *const turned = (word *)lines_of(words * (across + wide)), *const given = turned + words * across;
+    if (!turned) return 1;
+    turn_columns(slopes, rows, after, turned);
+    stack_rows(x, rows, before, before, given, wide);
+    multiply_columns(turned, words, given, on_weight, before, after, words, before, more);
+    free(turned);
+    return down && linear_rows(slopes, stacked, NULL, down, rows, after, before);
+}
+
+/* x weight^T + bias, if there is one */
 int linear(
     const value *restrict x, const float *restrict weight, const float *restrict bias, value *restrict y, long rows,
     long before, long after
 ) {
-    word *const room = before % EACH ? (word *)lines_of(rows * ((before + EACH - 1) / EACH)) : NULL;
-    if (before % EACH && !room) return 1;
-    const word *const a = as_words(x, rows, before, room);
+    const long inner = (before + EACH - 1) / EACH, most = at_once(rows);
+    word *const turned = (word *)lines_of(inner * round_up(after, LANES));
+    if (!turned) return 1;
+    turn_weights(weight, after, before, turned, round_up(after, LANES));
     int failed = 0;
-#pragma omp parallel for schedule(dynamic) reduction(| : failed) if (after > COLUMNS)
-    for (long n = 0; n < after; n += COLUMNS)
-        failed |= linear_columns(
-            a, weight, bias, y, n, after - n < COLUMNS ? after - n : COLUMNS, rows, before, after
+#pragma omp parallel for schedule(dynamic) reduction(| : failed)
+    for (long m = 0; m < rows; m += most)
+        failed |= linear_rows(
+            x + m * before, turned, bias, y + m * after, rows - m < most ? rows - m : most, before, after
         );
-    free(room);
+    free(turned);
     return failed;
 }
 
+/* Of so many rows how many parts have sums of their own, which then are added up: of few rows it is not worth it. */
+static long parts_of(long rows) { return rows < 2 * PARTS * SOME ? 1 : PARTS; }
+
+static void add_row(float *restrict sums, const float *restrict more, long count) {
+#pragma omp simd
+    for (long i = 0; i < count; i++) sums[i] += more[i];
+}
+
+/* `down`, if it is wanted; `on_bias`, if there is one */
 int linear_back(
     const value *restrict upstream, const value *restrict x, const float *restrict weight, value *restrict down,
     float *restrict on_weight, float *restrict on_bias, long rows, long before, long after
 ) {
-    memset(on_bias, 0, after * sizeof *on_bias);
-    for (long m = 0; m < rows; m++)
+    const long units = (after + EACH - 1) / EACH, wide = round_up(before, LANES), weights = before * after;
+    const long parts = parts_of(rows), part = round_up((rows + parts - 1) / parts, DOWN), most = at_once(part);
+    float *const sums = lines_of((parts - 1) * (weights + after) + units * wide + before);
+    if (!sums) return 1;
+    word *const stacked = (word *)(sums + (parts - 1) * (weights + after));
+    if (down) stack_weights(weight, after, before, before, (value *)(stacked + units * wide), stacked, wide);
+    int failed = 0;
+#pragma omp parallel for reduction(| : failed)
+    for (long p = 0; p < parts; p++) {
+        float *const of_weight = p ? sums : on_weight, *restrict of_bias = p ? sums + weights : on_bias;
+        const long end = (p + 1) * part < rows ? (p + 1) * part : rows;
+        if (on_bias) memset(of_bias, 0, after * sizeof *of_bias);
+        for (long m = p * part, some; m < end; m += some) {
+            const value *const slopes = upstream + m * after;
+            some = end - m < most ? end - m : most;
+            failed |= linear_rows_back(
+                slopes, x + m * before, stacked, down ? down + m * before : NULL, of_weight, some, before, after,
+                m > p * part
+            );
+            for (long i = 0; on_bias && i < some; i++)
 #pragma omp simd
-        for (long n = 0; n < after; n++) on_bias[n] += get(upstream[m * after + n]);
-    return products_back(upstream, x, weight, down, on_weight, rows, before, after);
+                for (long n = 0; n < after; n++) of_bias[n] += get(slopes[i * after + n]);
+        }
+    }
+    if (parts > 1) add_row(on_weight, sums, weights);
+    if (parts > 1 && on_bias) add_row(on_bias, sums + weights, after);
+    free(sums);
+    return failed;
+}
+
+/* ---- the feed-forward layers of a Transformer, [rows, width] to [rows, width]: y = gelu(x widen^T + bias) narrow^T, some
+   rows after others, so that what lies between, [rows, many], is in the caches when it is used */
+
+/* `found` and, if wanted, `slopes` are of gelu. */
+int feed(
+    const value *restrict x, const float *restrict widen, const float *restrict bias, const float *restrict narrow,
+    value *restrict found, value *restrict slopes, value *restrict y, long rows, long width, long many
+) {
+    const long inner = (width + EACH - 1) / EACH, units = (many + EACH - 1) / EACH, most = at_once(rows);
+    word *const widening = (word *)lines_of(inner * round_up(many, LANES) + units * round_up(width, LANES));
+    if (!widening) return 1;
+    word *const narrowing = widening + inner * round_up(many, LANES);
+    turn_weights(widen, many, width, widening, round_up(many, LANES));
+    turn_weights(narrow, width, many, narrowing, round_up(width, LANES));
+    int failed = 0;
+#pragma omp parallel for schedule(dynamic) reduction(| : failed)
+    for (long m = 0; m < rows; m += most) {
+        const long some = rows - m < most ? rows - m : most;
+        value *const here = found + m * many;
+        failed |= linear_rows(x + m * width, widening, NULL, here, some, width, many);
+        gelu(here, bias, here, slopes ? slopes + m * many : NULL, some, many);
+        failed |= linear_rows(here, narrowing, NULL, y + m * width, some, many, width);
+    }
+    free(widening);
+    return failed;
+}
+
+int feed_back(
+    const value *restrict upstream, const value *restrict x, const value *restrict found,
+    const value *restrict slopes, const float *restrict widen, const float *restrict narrow, value *restrict down,
+    float *restrict on_widen, float *restrict on_bias, float *restrict on_narrow, long rows, long width, long many
+) {
+    const long inner = (width + EACH - 1) / EACH, units = (many + EACH - 1) / EACH, weights = width * many;
+    const long parts = parts_of(rows), part = round_up((rows + parts - 1) / parts, DOWN), most = at_once(part);
+    const long wide = round_up(width, LANES), across = round_up(many, LANES), all = 2 * weights + many;
+    const long words = units * wide + inner * across + width + many;
+    float *const sums = lines_of((parts - 1) * all + parts * most * many + words);
+    if (!sums) return 1;
+    value *const above = (value *)(sums + (parts - 1) * all);
+    word *const widening = (word *)(sums + (parts - 1) * all + parts * most * many);
+    word *const narrowing = widening + units * wide;
+    value *const room = (value *)(narrowing + inner * across);
+    stack_weights(widen, many, width, width, room, widening, wide);
+    stack_weights(narrow, width, many, many, room, narrowing, across);
+    int failed = 0;
+#pragma omp parallel for reduction(| : failed)
+    for (long p = 0; p < parts; p++) {
+        float *const of_widen = p ? sums : on_widen, *const of_narrow = p ? sums + weights : on_narrow;
+        float *restrict of_bias = p ? sums + 2 * weights : on_bias;
+        value *const handed = above + p * most * many;
+        const long end = (p + 1) * part < rows ? (p + 1) * part : rows;
+        memset(of_bias, 0, many * sizeof *of_bias);
+        for (long m = p * part, some; m < end; m += some) {
+            const int more = m > p * part;
+            some = end - m < most ? end - m : most;
+            failed |= linear_rows_back(
+                upstream + m * width, found + m * many, narrowing, handed, of_narrow, some, many, width, more
+            );
+            for (long i = 0; i < some; i++)
+#pragma omp simd
+                for (long n = 0; n < many; n++) {
+                    const float z = get(handed[i * many + n]) * get(slopes[(m + i) * many + n]);
+                    of_bias[n] += z;
+                    handed[i * many + n] = put(z);
+                }
+            failed |= linear_rows_back(
+                handed, x + m * width, widening, down + m * width, of_widen, some, width, many, more
+            );
+        }
+    }
+    if (parts > 1) {
+        add_row(on_widen, sums, weights);
+        add_row(on_narrow, sums + weights, weights);
+        add_row(on_bias, sums + 2 * weights, many);
+    }
+    free(sums);
+    return failed;
 }
 
 /* ---- an LSTM layer; gates in the order input, forget, cell, output, [time, batch, 4, width]. `mask`, [width]: what
@@ -1067,9 +1211,11 @@ static int enter_columns(
         for (long k = 0; k < many[b]; k += EACH) {
             const value *restrict even = columns + kept[k] * COLUMNS;
             const value *restrict odd = columns + kept[k + EACH <= many[b] ? k + EACH - 1 : k] * COLUMNS;
-            word *restrict to = stacked + k / EACH * COLUMNS;
+            for (long n = 0; n < COLUMNS; n += PANEL) {
+                word *restrict to = stacked + n * inner + k / EACH * PANEL;
 #pragma omp simd
-            for (long j = 0; j < COLUMNS; j++) to[j] = join(even[j], odd[j]);
+                for (long j = 0; j < PANEL; j++) to[j] = join(even[n + j], odd[n + j]);
+            }
         }
         if (!inner) memset(found, 0, time * COLUMNS * sizeof *found);
         multiply_rows((const word *)chosen, stacked, found, COLUMNS, time, inner, COLUMNS);
@@ -1182,7 +1328,7 @@ int enter_back(
     const value *restrict slopes, const value *restrict x, const float *restrict mask, const float *restrict weight,
     value *restrict down, float *restrict on_weight, long batch, long time, long inputs, long wide
 ) {
-    const long most = round_up(inputs, EACH), room = (time + EACH - 1) / EACH * round_up(most, DOWN);
+    const long most = round_up(inputs, EACH), room = (time + EACH - 1) / EACH * round_up(most, BESIDE);
     float *const rows = lines_of(2 * inputs * wide + batch * (time * most + room + inputs + 1));
     if (!rows) return 1;
     value *const columns = (value *)(rows + inputs * wide), *const chosen = (value *)(rows + 2 * inputs * wide);
@@ -1672,7 +1818,7 @@ static int convolve_maps_back(
 ) {
     const long at_once = columns < TILES ? TILES / columns : 1, most = at_once * columns, across = 2 * columns + 2;
     const long seen_apart = places_apart(most * before), given_apart = places_apart(most * after);
-    const long units = after / EACH, tall = round_up(after, DOWN);
+    const long units = after / EACH, tall = round_up(after, BESIDE);
     const long deep = (most + EACH - 1) / EACH, of_weights = PLACES * before * after;
     float *const sums = lines_of(
         2 * of_weights + PLACES * (2 * seen_apart + given_apart) + deep * (before + tall) + (SIDE * across + 1) * before
@@ -1698,7 +1844,7 @@ static int convolve_maps_back(
         }
         for (long p = 0; p < PLACES; p++) {
             const value *const slopes = given + p * given_apart;
-            stack_pieces(seen + p * seen_apart, some, before, before, stacked, before);
+            stack_rows(seen + p * seen_apart, some, before, before, stacked, before);
             turn_columns(slopes, some, after, above);
             const long words = (some + EACH - 1) / EACH;
             multiply_columns(

@@ -48,6 +48,53 @@ class AddAndNorm(torch.autograd.Function):
         return down, on_added, *slopes.unbind(), None, None, None
 
 
+class Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, functions: Native) -> Tensor:
+        after, before = weight.shape
+        y = x.new_empty(*x.shape[:-1], after)
+        functions("linear", x, weight, bias, y, x.numel() // before, before, after)
+        ctx.save_for_backward(x, weight)
+        ctx.functions, ctx.biased = functions, bias is not None
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        after, before = weight.shape
+        down = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        on_weight, on_bias = torch.empty_like(weight), weight.new_empty(after) if ctx.biased else None
+        given = upstream.contiguous(), x, weight, down, on_weight, on_bias
+        ctx.functions("linear_back", *given, x.numel() // before, before, after)
+        return down, on_weight, on_bias, None
+
+
+class Feed(torch.autograd.Function):
+    """Keeps what GELU made and its slopes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, widen: Tensor, bias: Tensor, narrow: Tensor, functions: Native) -> Tensor:
+        many, width = widen.shape
+        sizes = x.numel() // width, width, many
+        y, found = torch.empty_like(x), x.new_empty(sizes[0], many)
+        slopes = torch.empty_like(found) if any(ctx.needs_input_grad) else None
+        functions("feed", x, widen, bias, narrow, found, slopes, y, *sizes)
+        ctx.save_for_backward(x, found, slopes, widen, narrow)
+        ctx.functions, ctx.sizes = functions, sizes
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        x, found, slopes, widen, narrow = ctx.saved_tensors
+        down, on_widen, on_narrow = torch.empty_like(x), torch.empty_like(widen), torch.empty_like(narrow)
+        on_bias = widen.new_empty(len(widen))
+        given = upstream.contiguous(), x, found, slopes, widen, narrow, down, on_widen, on_bias, on_narrow
+        ctx.functions("feed_back", *given, *ctx.sizes)
+        return down, on_widen, on_bias, on_narrow, None
+
+
 class Layers(torch.autograd.Function):
     """Of each layer what its ReLU let through is kept; the product itself is part of it, so that no weight and no
     weight's gradient is written in another type. All layers are one function, because a call takes longer than the

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from distillbias.data.vocabulary import BEGIN
 from distillbias.errors import InputError
-from distillbias.models.compiled import add_and_norm, attend, product
+from distillbias.models.compiled import add_and_norm, attend, feed_forward, linear, product
 from distillbias.models.dropout import Dropout
 from distillbias.models.lstm import at, last_word
-from distillbias.models.nonlinear import gelu, softmax
+from distillbias.models.nonlinear import softmax
 from distillbias.models.output import Output, Shares, tied_output
 from distillbias.tasks.task import ADDED, Spec
 
@@ -184,13 +184,12 @@ class Block(nn.Module):
         else:
             attended, x = self.attend_from(read, normed, hidden), at(x, read)
         x, normed = add_and_norm(x, *product(attended, self.project), self.attended_dropout, self.norm)
-        widened = gelu(*product(normed, self.widen))
-        return add_and_norm(x, *product(widened, self.narrow), self.dropout, following)
+        return add_and_norm(x, *feed_forward(normed, self.widen, self.narrow), self.dropout, following)
 
     def attend(self, x: Float[Tensor, "batch time width"], hidden: Tensor) -> Float[Tensor, "batch time width"]:
         """Native, else as plain matrix products: at these lengths, faster on a CPU than the built-in attention."""
         batch, time, width = x.shape
-        qkv = self.qkv(x)
+        qkv = linear(x, self.qkv)
         if (native := attend(qkv, hidden, self.heads, self.attention_dropout)) is not None:
             return native
         # copied once into one block of memory, in which the products read each part as it lies
