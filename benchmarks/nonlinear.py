@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from distillbias.models.cnn import Stage, convolve
-from distillbias.models.compiled import add_and_norm
+from distillbias.models.compiled import add_and_norm, feed_forward
 from distillbias.models.dropout import Dropout, fill, give_stream
 from distillbias.models.mlp import Layer
 from distillbias.models.native import put_aside
@@ -40,14 +40,19 @@ def straight(draws: Tensor, dtype: torch.dtype) -> Tensor:
     return mask
 
 
-def layers(width: int, rate: float, words: int, dtype: torch.dtype) -> tuple[Callable[[], object], ...]:
-    """A layer that spares itself what recurrent dropout empties, and torch's; weights are float32, as in training."""
+def layers(
+    width: int, rate: float, words: int, dtype: torch.dtype, entering_rate: float = 0.0
+) -> tuple[Callable[[], object], ...]:
+    """A layer that spares itself what recurrent dropout empties, and torch's; weights are float32, as in training. With
+    a rate of its own for inputs, of which then each sentence has a mask, it spares itself what that empties."""
     x = torch.randn(128, words, width).to(dtype).requires_grad_()
     weights = [(torch.randn(shape) / 16).requires_grad_() for shape in ((4 * width, width),) * 2 + ((4 * width,),)]
     mask, nothing = (torch.rand(width) >= rate) / (1 - rate), torch.zeros(4 * width)
+    entering = (torch.rand(128, width) >= entering_rate) / (1 - entering_rate) if entering_rate else None
 
     def theirs(x: Tensor) -> Tensor:
         start = x.new_zeros(1, len(x), width)
+        x = x if entering is None else x * entering[:, None]
         carrying = [weights[0], weights[1] * mask, weights[2], nothing]
         return torch.lstm(x, (start, start), carrying, True, 1, 0.0, True, False, True)[0]
 
@@ -56,7 +61,7 @@ def layers(width: int, rate: float, words: int, dtype: torch.dtype) -> tuple[Cal
             said = function(x)
         return torch.autograd.grad(said, [x, *weights], torch.ones_like(said))
 
-    return lambda: trained(lambda x: lstm(x, *weights, mask)), lambda: trained(theirs)
+    return lambda: trained(lambda x: lstm(x, *weights, mask, entering)), lambda: trained(theirs)
 
 
 def added(dtype: torch.dtype) -> tuple[Callable[[], object], ...]:
@@ -76,6 +81,23 @@ def added(dtype: torch.dtype) -> tuple[Callable[[], object], ...]:
         return total, norm(total)
 
     return lambda: trained(lambda: add_and_norm(x, more, bias, dropout, norm)), lambda: trained(theirs)
+
+
+def fed(rows: int, width: int, dtype: torch.dtype) -> tuple[Callable[[], object], ...]:
+    """The feed-forward layers of a Transformer, less the last bias."""
+    widen, narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width, bias=False)
+    biased = nn.Linear(4 * width, width)
+    biased.weight = narrow.weight
+    x = torch.randn(rows, width).to(dtype).requires_grad_()
+    wanted, upstream = [x, *widen.parameters(), narrow.weight], torch.ones(rows, width, dtype=dtype)
+
+    def trained(function: Callable[[Tensor], Tensor]) -> object:
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            said = function(x)
+        return torch.autograd.grad(said, wanted, upstream)
+
+    theirs = nn.Sequential(widen, nn.GELU("tanh"), narrow)
+    return lambda: trained(lambda x: feed_forward(x, widen, biased)[0]), lambda: trained(theirs)
 
 
 def hidden(before: int, after: int, dtype: torch.dtype) -> tuple[Callable[[], object], ...]:
@@ -202,6 +224,8 @@ def main() -> None:
             "after a convolution, 64 x 24 x 24, pooled": stage(64, 1, 24, 2, dtype),
             "after a convolution, 16 of 64 x 10 x 10, pooled": stage(16, 4, 10, 2, dtype),
             "dropout of 1,408 x 128, added and normed": added(dtype),
+            "feed-forward of 1,408 x 128": fed(1_408, 128, dtype),
+            "feed-forward of 1,408 x 256": fed(1_408, 256, dtype),
             "attention of 11 words": attention(11, dtype),
             "attention of 16 words": attention(16, dtype),
             "attention of 24 words": attention(24, dtype),
@@ -209,6 +233,8 @@ def main() -> None:
         }
         for width, rate, words in ((256, 0.8, 9), (512, 0.5, 30)):
             pairs[f"LSTM of {width}, {words} words, rate {rate}"] = layers(width, rate, words, dtype)
+            few = layers(width, rate, words, dtype, rate)
+            pairs[f"LSTM of {width}, {words} words, rate {rate}, of inputs, too"] = few
         for rows in (1_408, 4_096):
             wide = torch.randn(rows, 1_024).to(dtype).requires_grad_()
             theirs = both_ways(lambda x: F.gelu(x, approximate="tanh"), wide)
