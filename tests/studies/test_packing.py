@@ -16,7 +16,7 @@ from tests import tiny
 from distillbias.errors import InputError
 from distillbias.evaluation.metrics import softmax
 from distillbias.studies.lessons import load_model
-from distillbias.studies.packing import PACKED, THINNED, pack, unpack
+from distillbias.studies.packing import PACKED, THINNED, pack, slim, unpack
 from distillbias.studies.runner import missing
 from distillbias.studies.store import Store
 from distillbias.studies.study import Study
@@ -44,6 +44,17 @@ def test_an_unpacked_run_tells_the_same(store: Store, packed: Path, tmp_path: Pa
         kept = whole.activations(test)[::THINNED]
         np.testing.assert_allclose(small.activations(test), kept, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(small.stages(), whole.stages()[:, ::THINNED], rtol=1e-3, atol=1e-4)
+
+
+def test_no_answer_is_lost_by_rounding() -> None:
+    """Of 3 and 3.001 float16 has 3 and 3, of which the first would be the answer."""
+    given = [[0, 3, 3.001], [0, 3.001, 3], [3.001, 3, 0], [1, 1, 1], [0, 2**-30, -1], [0, 3, 5]]
+    logits = pa.FixedSizeListArray.from_arrays(pa.array(np.array(given, np.float32).reshape(-1)), 3)
+    table = slim(pa.table({"logits": logits}))
+    packed = table["logits"].combine_chunks().flatten().to_numpy().reshape(-1, 3)
+    assert packed.dtype == np.float16 and packed.argmax(1).tolist() == [2, 1, 0, 0, 1, 2]
+    assert packed[0].tolist() == [0, 3, 3 + 2**-9] and packed[5].tolist() == [0, 3, 5]
+    assert slim(table).equals(table)
 
 
 def test_packing_is_small_and_repeatable(store: Store, packed: Path) -> None:

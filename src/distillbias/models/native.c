@@ -625,9 +625,9 @@ static inline lanes add_products(lanes sum, words a, words b) { return sum + a *
 
 enum {
     DOWN = 6,                      /* rows whose sums registers hold, of ACROSS vectors each */
-    PANEL = ACROSS * LANES,        /* columns whose sums registers hold */
-    BESIDE = LANES == 16 ? DOWN : 4 * DOWN, /* columns that lie side by side when they are turned */
-    GROUP = LANES == 16 ? 1 << 20 : BESIDE, /* rows that have all panels before others have any */
+    PANEL = ACROSS * LANES,        /* columns whose sums they hold */
+    BESIDE = LANES == 16 ? DOWN : 4 * DOWN,    /* columns that lie side by side when they are turned */
+    GROUP = LANES == 16 ? DOWN << 17 : BESIDE, /* rows that meet all panels before others meet any; the first is all */
     COLUMNS = 64,                  /* columns that a thread makes at once: a line of a cache or more of each row */
     BROAD = 4 * COLUMNS,           /* columns that a batch norm's gradients are made of at once: long pieces of rows */
     NEAR = LANES == 16 ? 96 : 128, /* words that are summed over at a time: what rows share stays in the near cache */
