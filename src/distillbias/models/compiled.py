@@ -33,7 +33,7 @@ LONGEST = 64  # words that attention is native for (MOST_WORDS); of more it was 
 
 
 def linear(x: Float[Tensor, "*rows before"], layer: nn.Linear) -> Float[Tensor, "*rows after"]:
-    """`layer(x)`"""
+    """`layer(x)`, natively where that takes less time."""
     functions = _multiplies(x, layer)
     return layer(x) if functions is None else passes.Linear.apply(x.contiguous(), layer.weight, layer.bias, functions)
 
