@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from distillbias.models import compiled
 from distillbias.models.cnn import Stage, convolve
 from distillbias.models.compiled import add_and_norm, feed_forward
 from distillbias.models.dropout import Dropout, fill, give_stream
@@ -100,20 +101,26 @@ def fed(rows: int, width: int, dtype: torch.dtype) -> tuple[Callable[[], object]
     return lambda: trained(lambda x: feed_forward(x, widen, biased)[0]), lambda: trained(theirs)
 
 
-def hidden(before: int, after: int, dtype: torch.dtype) -> tuple[Callable[[], object], ...]:
-    """A layer of an MLP, of 128 examples. `before` may be what nobody wants a gradient by, the images."""
-    own, x = Layer(before, after, 0.1), torch.randn(128, before).to(dtype).requires_grad_(before != PIXELS)
+def hidden(before: int, after: int, dtype: torch.dtype, share: float = 1.0) -> tuple[Callable[[], object], ...]:
+    """A layer of an MLP, of 128 examples, of whose inputs a share, anywhere, is not 0. `before` may be what nobody
+    wants a gradient by, the images."""
+    x = torch.randn(128, before) * (torch.rand(128, before) < share)
+    own, x = Layer(before, after, 0.1), x.to(dtype).requires_grad_(before != PIXELS)
     give_stream(own, torch.Generator().manual_seed(0))
     theirs = nn.Sequential(*[*own][:3], nn.Dropout(0.1))
     wanted = [*own.parameters(), *([x] if x.requires_grad else [])]
     upstream = torch.ones(128, after, dtype=dtype)
 
-    def trained(module: nn.Module) -> object:
+    def as_in_an_mlp(x: Tensor) -> Tensor:
+        made = compiled.layers(x, [own.parts])
+        return own(x) if made is None else made[0]
+
+    def trained(function: Callable[[Tensor], Tensor]) -> object:
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-            said = module(x)
+            said = function(x)
         return torch.autograd.grad(said, wanted, upstream)
 
-    return lambda: trained(own), lambda: trained(theirs)
+    return lambda: trained(as_in_an_mlp), lambda: trained(theirs)
 
 
 def stage(channels: int, group: int, side: int, pool: int, dtype: torch.dtype) -> tuple[Callable[[], object], ...]:
@@ -219,6 +226,7 @@ def main() -> None:
             print(f"convolution of {before} x {side} x {side} to {after}, {kind}: {convolution(*sizes, dtype)}")
         pairs = {
             "layer of an MLP, 784 to 512": hidden(PIXELS, 512, dtype),
+            "layer of an MLP, 784 to 512, of which 19 % are not 0": hidden(PIXELS, 512, dtype, 0.19),
             "layer of an MLP, 512 to 128": hidden(512, 128, dtype),
             "after a convolution, 128 x 26 x 26": stage(128, 1, 26, 1, dtype),
             "after a convolution, 64 x 24 x 24, pooled": stage(64, 1, 24, 2, dtype),
