@@ -6,11 +6,13 @@
 Workloads are those of the comparison with peers (docs/benchmarks.md), trained by this project in bf16, or in float32
 where a processor does not multiply bf16, two trials at once, for four times as many steps after six times as many
 others: at the first batch of a length oneDNN makes code for its products, which of 35 steps is a part that it is of no
-training. Arithmetic is counted operator by operator: products and convolutions, forward and backward, padding included,
-convolutions as they are written, of which our CNN computes four ninths in bf16; of a language model also the product
-that rebuilds its teacher's logits. All else a step does (dropout, norms, softmax, optimiser) counts for nothing but its
-time. The limit is the best of several sizes of one operation, two processes at once, as the trials are, in the same
-precision: a matrix product, and for the CNN also a 3x3 convolution, forward and backward.
+training. Arithmetic is that of the model as it is written, counted operator by operator: products and convolutions,
+forward and backward, padding included; of a language model also the product that rebuilds its teacher's logits. What
+ours leaves out counts as if it were done: five ninths of a CNN's convolutions, an MLP's products with pixels that are
+0, in float32 an LSTM's with inputs that dropout has emptied (not its recurrent ones). All else a step does (dropout,
+norms, softmax, optimiser) counts for nothing but its time. The limit is the best of several sizes of one operation,
+two processes at once, as the trials are, in the same precision: a matrix product, and for the CNN also a 3x3
+convolution, forward and backward.
 """
 
 import argparse
@@ -167,7 +169,7 @@ LAYERS = LSTM_WORK | {torch.ops.aten.mkldnn_rnn_layer_backward: _backward}
 def counted(folder: Path, warmup: int, steps: int) -> float:
     """Floating-point operations of a mean step of those that are timed, on one thread as there: on one only our LSTM
     leaves out the recurrent columns that dropout has emptied. Torch's operators do the work: others are not seen, so
-    inputs that it has emptied, which native functions leave out in float32, count. A product and its sum are two."""
+    what native functions leave out counts. A product and its sum are two."""
     given = Given(folder, steps, "buckets", ARMS[ARM].precision, tuned=False, gate=False, workers=1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
