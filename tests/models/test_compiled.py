@@ -287,6 +287,20 @@ def test_layers_of_inputs_that_are_mostly_zero(
         assert (one - other).norm() <= (2 if kind == BF16 else 30) * LAST_BIT[kind] * other.norm() + 1e-4
 
 
+@pytest.mark.parametrize(("share", "left_out"), [(0.2, True), (0.3, False)])
+def test_what_no_input_has_is_left_out_where_most_are_zero(
+    share: float, left_out: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shown by a weight that is no number, and is multiplied with zeros alone."""
+    at_any_width(monkeypatch)
+    layer = wide(Layer(100, 20, 0.0))
+    x = torch.zeros(12, 100)
+    x[:, : int(100 * share)] = drawn(12, int(100 * share)).float()
+    with torch.no_grad():
+        layer[0].weight[:, 99] = torch.nan
+    assert bool(by_itself(x, layer).isfinite().all()) == left_out
+
+
 def by_itself(x: Tensor, layer: nn.Module) -> Tensor:
     assert isinstance(layer, Layer)
     made = compiled.layers(x, [layer.parts])

@@ -900,9 +900,7 @@ static void turn_columns(const value *restrict x, long rows, long count, word *r
 
 /* Weights, [rows, count], with their rows as columns, `wide` of them in panels, of words of values that lie side by
    side. */
-static void turn_weights(
-    const float *restrict weight, long rows, long count, word *restrict to, long wide, long panel
-) {
+static void turn_weights(const float *restrict weight, long rows, long count, word *restrict to, long wide, long panel) {
     const long inner = (count + EACH - 1) / EACH;
     float square[LANES][LANES] __attribute__((aligned(64)));
     for (long r = 0; r < wide; r += LANES) {
@@ -944,8 +942,8 @@ static const word *as_words(const value *restrict x, long rows, long count, word
 /* ---- linear layers, [rows, before] to [rows, after]. Weights and their gradients are read and written as they are
    kept, in float32, which spares each step a copy of both. */
 
-/* Columns of y = x weight^T, `some` from `first` on; `a`: the words of x, of which those that are not 0 may be `few`. Not 0
-   where there is no memory, as below. */
+/* Columns of y = x weight^T, `some` from `first` on; `a`: the words of x, `few`: those that are not 0, or none if these are
+   not few. Not 0 where there is no memory, as below. */
 static int product(
     const word *restrict a, const Sparse *few, const float *restrict weight, float *restrict y, long first, long some,
     long rows, long before, long after
@@ -979,7 +977,8 @@ static int gradient_columns(
     return 0;
 }
 
-/* found, [many, wide], = one^T other, both of `rows`: one is better the narrower, for it is turned, or if it is `sparse`. */
+/* found, [many, wide], = one^T other, both of `rows`: one is better the narrower, for it is turned, or the one that is
+   `sparse`. */
 static int gradient(
     const value *restrict one, long many, const value *restrict other, long wide, float *restrict found, long rows,
     int sparse
