@@ -1,23 +1,36 @@
 """Kills, signals, damage and hangs, injected into a real study with real workers: nothing lost, nothing done twice."""
 
 import itertools
+import multiprocessing
 import os
 import resource
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from tests import tiny
 from tests.faults import small
-from tests.faults.injected import STUDY, Running, alive, differences, done_at, gone, has_checkpoint, litter
+from tests.faults.injected import (
+    STUDY,
+    Running,
+    alive,
+    children,
+    command,
+    differences,
+    done_at,
+    gone,
+    has_checkpoint,
+    litter,
+)
 from tests.here import Here
 
 from distillbias.studies.executor import Event
-from distillbias.studies.processes import Processes
+from distillbias.studies.processes import METHOD, Processes, _start
 from distillbias.studies.runner import run_study
 from distillbias.studies.store import LOG, Store
 from distillbias.studies.verify import verify
@@ -85,6 +98,22 @@ def test_what_workers_are_forked_from_outlives_signals_and_is_replaced(reference
     assert status == 0 and out.count("its worker died") == out.count("lost ") > 0, out
     assert gone(lambda: alive(workers)), "two train the same run"
     assert differences(Store(tmp_path), reference) == [] and litter(tmp_path) == []
+
+
+def test_what_workers_are_forked_from_is_killed_while_it_is_asked_for_one(tmp_path: Path) -> None:
+    executor = Processes(Place(str(tmp_path), None, every=small.EVERY), 1)
+    try:
+        _start(multiprocessing.get_context(METHOD).Process(target=int))  # so that there is one
+        (loaded,) = [pid for pid in children(os.getpid()) if b"forkserver" in command(pid)]
+        os.kill(loaded, signal.SIGSTOP)
+        killer = threading.Timer(0.5, os.kill, (loaded, signal.SIGKILL))
+        killer.start()
+        executor.submit(STUDY.runs[0])
+        assert not killer.is_alive(), "it was answered by one that cannot answer"
+        wait_for(lambda: any(event.kind == "done" for event in executor.events(1.0)))
+    finally:
+        executor.close()
+    assert Store(tmp_path).done(STUDY.runs[0])
 
 
 def test_a_signal_leaves_checkpoints_and_no_process(reference: Store, tmp_path: Path) -> None:

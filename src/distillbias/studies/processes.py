@@ -34,6 +34,7 @@ HANG = 600.0  # seconds in which a worker that trains must have used a second of
 # there at once, and torch is in memory once. Elsewhere each loads it anew.
 METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 NEEDED = "distillbias.studies.loaded"
+TRIES = 3  # a worker is forked at most so often, where what it is forked from is killed meanwhile
 LATER = (signal.SIGTERM, signal.SIGHUP)  # signals that wait until a worker has said what becomes of them
 
 
@@ -110,15 +111,30 @@ def _start(process: BaseProcess) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def _worker(place: Place) -> tuple[Connection, BaseProcess]:
+    """A process that serves, and the pipe to it; from a new one to fork from where that was killed as it was asked."""
+    context: Any = multiprocessing.get_context(METHOD)
+    for left in reversed(range(TRIES)):
+        pipe, other = context.Pipe()
+        process: BaseProcess = context.Process(target=_serve, args=(other, dict(os.environ), place), daemon=True)
+        try:
+            _start(process)
+            break
+        except (EOFError, ConnectionError):
+            pipe.close()  # so that one that it had forked by then, unknown to us, leaves
+            if not left:
+                raise
+            time.sleep(0.1)  # a moment ago it may still have been dying
+        finally:
+            other.close()
+    return pipe, process
+
+
 class _Worker:
     """A process, what it trains, and the last sign of life."""
 
     def __init__(self, place: Place):
-        context: Any = multiprocessing.get_context(METHOD)
-        self.pipe, other = context.Pipe()
-        self.process: BaseProcess = context.Process(target=_serve, args=(other, dict(os.environ), place), daemon=True)
-        _start(self.process)
-        other.close()
+        self.pipe, self.process = _worker(place)
         self.run: Run | None = None
         self.pulse = Pulse()
 
