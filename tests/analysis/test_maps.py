@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import pdist, squareform
-from sklearn.manifold import MDS
+from sklearn.manifold import MDS, smacof
 
-from distillbias.analysis.maps import embed, orient, stress
+from distillbias.analysis.maps import EPS, STEPS, descend, embed, orient, stress
 from distillbias.errors import InputError
 
 
@@ -58,6 +58,21 @@ def test_no_worse_than_scikit_learn_and_its_stress_agrees(seed):
     ).fit(distances)
     assert stress(distances, theirs.embedding_) == pytest.approx(theirs.stress_, rel=1e-9)
     assert embed(distances, seed).stress <= theirs.stress_ + 1e-4
+
+
+@pytest.mark.parametrize("m", [2, 3, 9, 30])
+def test_descents_are_scikit_learns(m):
+    """From each start, towards each its own distances, in units of the largest; some end before others."""
+    distances = np.stack([between(drawn(m, d, d)) for d in (1, 2, 5, 20)])
+    distances /= np.maximum(distances.max(axis=(1, 2), keepdims=True), 1e-9)
+    starts = np.random.default_rng(m).uniform(size=(4, m, 2))
+    if m > 2:
+        starts[3, 0] = starts[3, -1]  # two in one place
+    found = descend(distances, starts)
+    for one, start, points in zip(distances, starts, found, strict=True):
+        theirs, _ = smacof(one, init=start, n_init=1, max_iter=STEPS, eps=EPS, normalized_stress=False)
+        np.testing.assert_allclose(points, theirs, rtol=0, atol=1e-9)
+    np.testing.assert_array_equal(descend(distances[2:3], starts[2:3])[0], found[2])
 
 
 @settings(derandomize=True, deadline=None, max_examples=5)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 from distillbias.analysis.maps import Distances, Map, Points, check, descend, embed
 from distillbias.analysis.similarity import Activations, Variant, unit_rows, unit_scale
@@ -51,14 +51,19 @@ def bootstrap_map(distances: Callable[[Rows], Distances], n: int, draws: int = 5
         raise InputError(f"a bootstrap needs at least 1 input and 3 draws, got {n} and {draws}")
     first = embed(distances(np.arange(n)), seed)
     random = np.random.default_rng(seed)
-    places = np.stack([again(distances(np.sort(random.integers(n, size=n))), first) for _ in range(draws)])
+    samples = np.stack([distances(np.sort(random.integers(n, size=n))) for _ in range(draws)])
+    places = again(samples, first)
     return BootstrapMap(first, places, tuple(ellipse(one) for one in places.swapaxes(0, 1)))
 
 
-def again(distances: Distances, first: Map) -> Points:
-    check(distances)
-    scaled = distances.astype(np.float64) / (first.unit or 1.0)
-    return align_map(descend((scaled + scaled.T) / 2, first.points), first.points)
+def again(samples: Float[np.ndarray, "draws m m"], first: Map) -> Float[np.ndarray, "draws m 2"]:
+    for distances in samples:
+        check(distances)
+    scaled = samples.astype(np.float64) / (first.unit or 1.0)
+    found = descend(
+        (scaled + scaled.swapaxes(1, 2)) / 2, np.broadcast_to(first.points, (len(samples), *first.points.shape))
+    )
+    return np.stack([align_map(points, first.points) for points in found])
 
 
 def turn_map(made: BootstrapMap, reference: Float[np.ndarray, "_models 2"]) -> BootstrapMap:
@@ -88,7 +93,7 @@ def align_map(points: Float[np.ndarray, "_m 2"], reference: Float[np.ndarray, "_
 def ellipse(draws: Float[np.ndarray, "draws 2"]) -> Ellipse:
     """From the covariance (draws - 1) of places; half-lengths are `sqrt(5.99 eigenvalue)`, chi-squared with 2 df."""
     values, vectors = np.linalg.eigh(np.cov(draws.T))
-    short, long = np.sqrt(chi2.ppf(SHARE, 2) * values.clip(min=0))
+    short, long = np.sqrt(2 * gammaincinv(1, SHARE) * values.clip(min=0))
     x, y = vectors[:, 1] * (-1 if vectors[0, 1] < 0 or (vectors[0, 1] == 0 and vectors[1, 1] < 0) else 1)
     centre = draws.mean(axis=0)
     return Ellipse((float(centre[0]), float(centre[1])), (float(long), float(short)), float(np.arctan2(y, x)))

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 from scipy.spatial.distance import pdist, squareform
-from sklearn.manifold import smacof
 
 from distillbias.errors import InputError
 
@@ -36,7 +35,7 @@ def embed(distances: Distances, seed: int) -> Map:
     configurations; the least stress wins, the earlier start where equal to 6 decimals. The same input and seed give
     the same points, and `orient` removes the freedom of rotation and reflection. Distances that are all 0 give one
     point.
-    Source: Borg & Groenen 2005, chapter 8; scikit-learn's `smacof`, every argument given (paper-facts T32).
+    Source: Borg & Groenen 2005, chapter 8.
     """
     check(distances)
     unit = float(distances.max())
@@ -46,8 +45,9 @@ def embed(distances: Distances, seed: int) -> Map:
     scaled = (scaled + scaled.T) / 2
     random = np.random.default_rng(seed)
     starts = [classical(scaled), *random.uniform(size=(STARTS, len(scaled), 2))]
-    tries = [descend(scaled, start) for start in starts]
-    points = min(tries, key=lambda one: round(stress(scaled, one), 6))  # rounding must not choose the start
+    points = min(
+        descend(scaled[None], np.stack(starts)), key=lambda one: round(stress(scaled, one), 6)
+    )  # rounding must not choose the start
     return Map(orient(points), stress(scaled, points), unit)
 
 
@@ -73,22 +73,36 @@ def classical(distances: Distances) -> Points:
     return points
 
 
-def descend(distances: Distances, start: Points) -> Points:
-    points, _ = smacof(
-        distances,
-        metric=True,
-        n_components=2,
-        init=start,
-        n_init=1,
-        n_jobs=None,
-        max_iter=STEPS,
-        verbose=0,
-        eps=EPS,
-        random_state=0,  # never drawn from: the start is given
-        return_n_iter=False,
-        normalized_stress=False,
-    )
+def descend(distances: Float[np.ndarray, "#s m m"], starts: Float[np.ndarray, "s m 2"]) -> Float[np.ndarray, "s m 2"]:
+    """SMACOF from each start, all at once: Guttman transforms of the points, at most `STEPS` of them.
+
+    A start is done when a step lowers its `sum (|x_i - x_j| - delta_ij)^2` by less than `EPS` of `sum |x_i - x_j|^2`.
+    Points in one place count as 1e-5 apart, so that they can part. As scikit-learn's `smacof` does it.
+    Source: de Leeuw 1977; Borg & Groenen 2005, section 8.6.
+    """
+    points = starts.astype(np.float64)
+    goes_on = np.arange(len(starts))
+    places, wanted = points.copy(), np.broadcast_to(distances, (len(starts), *distances.shape[1:]))
+    got, before = _between(places), np.full(len(starts), np.inf)
+    for _ in range(STEPS):
+        pull = wanted / np.where(got > 0, got, 1e-5)
+        places = (pull.sum(axis=2, keepdims=True) * places - pull @ places) / len(wanted[0])
+        got = _between(places)
+        misfit, size = ((got - wanted) ** 2).sum(axis=(1, 2)), (got**2).sum(axis=(1, 2))
+        points[goes_on] = places
+        left = before - misfit >= EPS * size
+        if not left.all():
+            goes_on, places, wanted, got, misfit = (each[left] for each in (goes_on, places, wanted, got, misfit))
+        if len(goes_on) == 0:
+            break
+        before = misfit
     return points
+
+
+def _between(points: np.ndarray) -> np.ndarray:
+    """[s, m, 2] -> [s, m, m] distances."""
+    across, up = (points[:, :, None, axis] - points[:, None, :, axis] for axis in (0, 1))
+    return np.sqrt(across**2 + up**2)
 
 
 def orient(points: Points) -> Points:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Bool
-from scipy.stats import hypergeom
 
 from distillbias.errors import InputError
 
@@ -57,6 +56,8 @@ def expected_jaccard(a: Errors, b: Errors, exact: bool = False) -> float:
     if not exact:
         shared = expected_intersection(a, b)
         return ratio(shared, size_a + size_b - shared)
+    from scipy.stats import hypergeom  # every report reads this file, few come here, and it takes a second
+
     shared_counts = np.arange(min(size_a, size_b) + 1)  # those too small to be possible have chance 0
     chances = hypergeom.pmf(shared_counts, n, size_a, size_b)
     return float((chances * shared_counts / (size_a + size_b - shared_counts)).sum())

@@ -18,7 +18,6 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float
 from scipy.spatial.distance import pdist, squareform
-from scipy.stats import rankdata
 
 from distillbias.analysis.similarity import (
     Activations,
@@ -67,6 +66,8 @@ def rsa(a: Activations, b: Activations, metric: Metric = "correlation") -> float
 
 def rank_table(activations: Activations, metric: Metric) -> Table:
     """Ranks of the dissimilarities, centred and scaled to a sum of squares of 1 over the table; all nan if all tie."""
+    from scipy.stats import rankdata  # every report reads this file, few come here, and it takes a second
+
     ranks = rankdata(dissimilarities(activations, metric))
     if len(ranks) == 0 or ranks.min() == ranks.max():
         return np.full((len(activations), len(activations)), np.nan)

@@ -6,8 +6,7 @@ from math import copysign, floor, inf, isnan, log10, nan
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import gammaln, nctdtrinc
-from scipy.stats import t as student_t
+from scipy.special import gammaln, nctdtrinc, stdtr, stdtrit
 
 from distillbias.errors import InputError
 
@@ -50,7 +49,7 @@ def summary(values: Values) -> Summary:
     if n == 1:
         return Summary(n, mean, float("nan"), float("nan"), float("nan"))
     sd = float(numbers.std(ddof=1))
-    half = float(student_t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd / n**0.5
+    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * sd / n**0.5
     return Summary(n, mean, sd, mean - half, mean + half)
 
 
@@ -96,7 +95,7 @@ def paired_t_p_value(differences: Values) -> float:
     n, mean, sd = len(numbers), float(numbers.mean()), deviation(numbers)
     if n == 1:
         return nan
-    return float(2 * student_t.sf(abs(over(mean, sd)) * n**0.5, n - 1))
+    return float(2 * stdtr(n - 1, -abs(over(mean, sd)) * n**0.5))
 
 
 def effect_size(a: Values, b: Values) -> float:
@@ -157,7 +156,7 @@ def resolution(n: int) -> Resolution:
         raise InputError(f"n must be at least 1, got {n}")
     if n == 1:
         return Resolution(n, 1.0, nan)
-    noncentrality = nctdtrinc(n - 1, 1 - POWER, student_t.ppf((1 + CONFIDENCE) / 2, n - 1))
+    noncentrality = nctdtrinc(n - 1, 1 - POWER, stdtrit(n - 1, (1 + CONFIDENCE) / 2))
     return Resolution(n, 2.0 ** (1 - n), float(noncentrality) / n**0.5)
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from distillbias.analysis.statistics import CONFIDENCE, Summary, Values, paired, summary
 
@@ -69,7 +69,7 @@ def fieller(gains: Trials, gaps: Trials, gap: Summary) -> tuple[float, float, fl
     `(d mean(gap))^2 <= t^2/n (var(e) - 2 d cov(e, gap) + d^2 var(gap))`: a quadratic in d whose roots are the limits.
     """
     n, ratio = gap.n, float(gains.mean()) / gap.mean
-    scale = float(student_t.ppf((1 + CONFIDENCE) / 2, n - 1)) ** 2 / n / (n - 1)
+    scale = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) ** 2 / n / (n - 1)
     rest = gains - ratio * gaps
     square = gap.low * gap.high  # mean(gap)^2 - t^2/n var(gap), above 0
     cross, constant = scale * float(rest @ (gaps - gap.mean)), scale * float(rest @ rest)

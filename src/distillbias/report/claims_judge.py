@@ -24,7 +24,7 @@ from math import exp, inf, isfinite, isnan, log, nan
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy.stats import f as fisher_f
+from scipy.special import fdtr, fdtrc, fdtri
 
 from distillbias.analysis.statistics import (
     CONFIDENCE,
@@ -211,12 +211,12 @@ def weigh_spread(part: Part, found: Spread) -> Tested:
     if not wide or not narrow:
         return Tested(part, min(counts), between=1.0 if known else nan, outside=1.0 if known else nan)
     ratio, freedom = log(wide / narrow), (counts[0] - 1, counts[1] - 1)
-    upper, lower = (log(float(fisher_f.ppf((1 + sign * CONFIDENCE) / 2, *freedom))) / 2 for sign in (1, -1))
+    upper, lower = (log(float(fdtri(*freedom, (1 + sign * CONFIDENCE) / 2))) / 2 for sign in (1, -1))
     tested = Tested(part, min(counts), ratio, ratio - upper, ratio - lower)
     if not known:
         return tested
     statistic = exp(2 * ratio)
-    inside, outside = float(fisher_f.sf(statistic, *freedom)), float(fisher_f.cdf(statistic, *freedom))
+    inside, outside = float(fdtrc(*freedom, statistic)), float(fdtr(*freedom, statistic))
     return replace(tested, between=inside, outside=outside)
 
 
