@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from distillbias.models import compiled
-from distillbias.models.cnn import Stage, convolve
+from distillbias.models.cnn import CNNConfig, Stage, convolve
 from distillbias.models.compiled import add_and_norm, feed_forward
 from distillbias.models.dropout import Dropout, fill, give_stream
 from distillbias.models.mlp import Layer
@@ -23,6 +23,8 @@ from distillbias.models.recurrence import lstm
 from distillbias.models.transformer import Block
 from distillbias.studies.processes import keep_large_blocks
 from distillbias.studies.provenance import provenance
+from distillbias.studies.vision import LAPTOP_CNN
+from distillbias.tasks.task import Spec
 from distillbias.training.precision import has_bfloat16
 
 ROUNDS = 50
@@ -161,6 +163,18 @@ def convolution(before: int, after: int, side: int, dtype: torch.dtype) -> str:
     return f"{times[0]:.1f} {times[1]:.1f}; apart from double precision: {told[0]}, torch's {told[1]}"
 
 
+def answering(config: CNNConfig) -> Callable[[], object]:
+    """500 images in evaluation, in float32 as always there."""
+    model = config.build(Spec((28, 28), 10)).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images = torch.rand(500, 28, 28)
+
+    def answer() -> object:
+        with torch.no_grad():
+            return model(images)
+
+    return answer
+
+
 def attention(words: int, dtype: torch.dtype) -> tuple[Callable[[], object], ...]:
     """Of 128 sentences, eight heads of 16, each word looking at those before it."""
     block = Block(128, 8, 0.6, 0.0)
@@ -219,6 +233,10 @@ def main() -> None:
     drawn = milliseconds(lambda: fill(filled, stream), aside(lambda: fill(filled, stream)))
     print(f"random words of {DRAWS:,} draws: {drawn[0]:.3f} {drawn[1]:.3f}")
     draws = filled.view(torch.int16)
+    for name, config in {"the paper's": CNNConfig(), "the laptop's": LAPTOP_CNN}.items():
+        asked = answering(config)
+        times = milliseconds(asked, aside(asked))
+        print(f"answers of {name} CNN to 500 images: {times[0]:.0f} {times[1]:.0f}")
     for dtype in (torch.bfloat16, torch.float32) if has_bfloat16(torch.device("cpu")) else (torch.float32,):
         for sizes in ((128, 64, 26), (64, 64, 12)):
             before, after, side = sizes

@@ -20,7 +20,7 @@ from distillbias.analysis.barrier import refresh_batch_norm
 from distillbias.errors import InputError
 from distillbias.evaluation.predict import predict
 from distillbias.report.catalogue import write_report
-from distillbias.studies.basins import WEIGHTS, line, refresh_batches
+from distillbias.studies.basins import WEIGHTS, aligned_height, line, refresh_batches
 from distillbias.studies.execute import load_splits
 from distillbias.studies.lessons import load_model
 from distillbias.studies.store import Store
@@ -265,7 +265,7 @@ def test_every_pair_of_figures_8_and_9_has_an_interval_and_a_barrier_with_units_
         "Figure 9 CNN – Data": ("CNN → MLP", "MLP"),
     }.items():
         ends = [(STUDY.arms[first][trial], STUDY.arms[second(other)][trial]) for trial in (0, 1)]
-        aligned = {trial: line(*pair, store, None, aligned=True).heights[0] for trial, pair in enumerate(ends)}
+        aligned = {trial: aligned_height(*pair, store, None) for trial, pair in enumerate(ends)}
         assert found[name, "aligned"] == pytest.approx(aligned)
         heights = [line(*pair, store, None).heights[0] for pair in ends]
         low, high = scipy.stats.t.interval(0.95, 1, np.mean(heights), scipy.stats.sem(heights))

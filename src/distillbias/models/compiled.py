@@ -191,16 +191,15 @@ def convolve(
     weight: Float[Tensor, "filters before side side"],
     bias: Float[Tensor, " filters"] | None,
 ) -> Float[Tensor, "batch filters row_ col_"] | None:
-    """`F.conv2d(x, weight, bias)` by four ninths of its multiplications, for what gradients are wanted by.
+    """`F.conv2d(x, weight, bias)` by four ninths of its multiplications, in training and in evaluation.
 
     Winograd's way rounds twice more to bf16 than torch's: sums of 4 x 4 pixels, and of weights. In float32 it is as
-    near to double precision as torch's. None where torch's operators are the way: as above, and of maps and weights
-    that are not channels-last, whose channels do not fill lanes, or of an odd number of rows or columns.
+    near to double precision as torch's. None where torch's operators are the way: where nothing is native, and of maps
+    and weights that are not channels-last, whose channels do not fill lanes, or of an odd number of rows or columns.
     """
     filters, before, *sides = weight.shape
     if not (
         sides == [3, 3]
-        and torch.is_grad_enabled()
         and before % LANES == filters % LANES == 0
         and x.shape[2] % 2 == x.shape[3] % 2 == 0
         and x.is_contiguous(memory_format=torch.channels_last)

@@ -10,7 +10,7 @@ from distillbias.report.html import Section
 from distillbias.report.tables import Cell, Entry, Table
 from distillbias.report.transfer_scores import Plan
 from distillbias.report.writing import Gallery
-from distillbias.studies.basins import line
+from distillbias.studies.basins import aligned_height, line
 from distillbias.studies.packing import THINNED
 from distillbias.studies.run import Run
 
@@ -88,5 +88,5 @@ def aligned_section(evidence: Evidence, gallery: Gallery, plan: Plan) -> Section
 
 
 def _heights(evidence: Evidence, first: Run, other: Run) -> tuple[float, float]:
-    ends = [line(first, other, evidence.store, evidence.data, aligned) for aligned in (False, True)]
-    return ends[0].heights[0], ends[1].heights[0]
+    pair = first, other, evidence.store, evidence.data
+    return line(*pair).heights[0], aligned_height(*pair)

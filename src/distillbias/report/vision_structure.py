@@ -1,6 +1,8 @@
 """Sections on what models are like inside: representations (Figure 7), training paths (Figure 1), basins (8, 9)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,10 +15,14 @@ from distillbias.report.html import Section
 from distillbias.report.published import ARMS
 from distillbias.report.tables import Entry, Table, interval
 from distillbias.report.writing import Gallery
-from distillbias.studies.basins import WEIGHTS, Line, line
+from distillbias.studies.basins import WEIGHTS, Line, aligned_height, line
 from distillbias.studies.execute import STAGES
 from distillbias.studies.packing import THINNED
+from distillbias.studies.run import Run
+from distillbias.studies.store import Store
 from distillbias.studies.vision import second
+
+T = TypeVar("T")
 
 PAIRS = (
     ("CNN", "CNN"),
@@ -109,8 +115,8 @@ def basins(evidence: Evidence, gallery: Gallery) -> Section:
     figure8 = {"(a) MLP": ("MLP", "MLP"), "(b) CNN": ("CNN", "CNN")}
     pairs = {f"Figure 8 {title}": pair for title, pair in figure8.items()}
     pairs |= {f"Figure 9 {row} – {column}": (arm[row], arm[column]) for row, column in triangle}
-    named = {name: _lines(evidence, *pair) for name, pair in pairs.items()}
-    aligned = {name: _lines(evidence, *pair, aligned=True) for name, pair in pairs.items()}
+    named = {name: _over_trials(evidence, *pair, line) for name, pair in pairs.items()}
+    aligned = {name: _over_trials(evidence, *pair, aligned_height) for name, pair in pairs.items()}
     pictures = (
         gallery.add(
             figures.draw_barriers({t: _barrier(pair[0], named[f"Figure 8 {t}"]) for t, pair in figure8.items()}),
@@ -131,11 +137,13 @@ def basins(evidence: Evidence, gallery: Gallery) -> Section:
     return Section("Loss basins", (), (_barrier_table(evidence, named, aligned),), pictures)
 
 
-def _lines(evidence: Evidence, first: str, other: str, aligned: bool = False) -> dict[int, Line]:
-    """{trial: line}; the second end is the other arm's run in its second order."""
+def _over_trials(
+    evidence: Evidence, first: str, other: str, value: Callable[[Run, Run, Store, Path | None], T]
+) -> dict[int, T]:
+    """{trial: value}; the second end is the other arm's run in its second order."""
     ones, others = evidence.runs(first), evidence.runs(second(other))
     trials = sorted(ones.keys() & others.keys())
-    return {trial: line(ones[trial], others[trial], evidence.store, evidence.data, aligned) for trial in trials}
+    return {trial: value(ones[trial], others[trial], evidence.store, evidence.data) for trial in trials}
 
 
 def _barrier(arm: str, lines: dict[int, Line]) -> figures.Barrier:
@@ -155,7 +163,9 @@ def _barrier(arm: str, lines: dict[int, Line]) -> figures.Barrier:
     )
 
 
-def _barrier_table(evidence: Evidence, named: dict[str, dict[int, Line]], aligned: dict[str, dict[int, Line]]) -> Table:
+def _barrier_table(
+    evidence: Evidence, named: dict[str, dict[int, Line]], aligned: dict[str, dict[int, float]]
+) -> Table:
     cells = tuple(_barrier_cells(evidence, lines, aligned[name]) for name, lines in named.items())
     caption = (
         "Height of the barrier: the largest excess of the test loss over the straight line between the two ends, in "
@@ -167,12 +177,12 @@ def _barrier_table(evidence: Evidence, named: dict[str, dict[int, Line]], aligne
     return Table("barriers", "Barriers", caption, columns, tuple(named), cells, "pair")
 
 
-def _barrier_cells(evidence: Evidence, lines: dict[int, Line], aligned: dict[int, Line]) -> tuple[Entry, ...]:
+def _barrier_cells(evidence: Evidence, lines: dict[int, Line], aligned: dict[int, float]) -> tuple[Entry, ...]:
     heights, interpolated = ({trial: each.heights[kind] for trial, each in lines.items()} for kind in (0, 1))
     told = summary(list(heights.values())) if len(heights) > 1 else None
     return (
         evidence.cell_of(heights),
         interval(told.low, told.high) if told else None,
-        evidence.cell_of({trial: each.heights[0] for trial, each in aligned.items()}),
+        evidence.cell_of(aligned),
         evidence.cell_of(interpolated),
     )

@@ -43,38 +43,40 @@ class Line:
         return barrier_height(self.refreshed, WEIGHTS), barrier_height(self.interpolated, WEIGHTS)
 
 
-def line(first: Run, second: Run, store: Store, data: Path | None, aligned: bool = False) -> Line:
-    """The losses between two finished runs: weight 1 is `first`, weight 0 is `second`.
-
-    `aligned`: the hidden units of `second` in the order that lies nearest to `first` (`analysis.permute`).
-    """
-    path = _path(first, second, store, aligned)
+def line(first: Run, second: Run, store: Store, data: Path | None) -> Line:
+    """The losses between two finished runs: weight 1 is `first`, weight 0 is `second`."""
+    path = _path(first, second, store)
     if not path.exists():
-        model, other = load_model(first, store), load_model(second, store)
-        splits = load_splits(first.task, data)
-        ends = model.state_dict(), other.state_dict()
-        if aligned:
-            ends = ends[0], align(model, *ends, seed=0)
-        found = {
-            kind: loss_path(load_model(first, store), *ends, list(WEIGHTS), _test_loss(splits, first), batches)
-            for kind, batches in (("refreshed", refresh_batches(splits)), ("interpolated", None))
-        }
-        write_json(path, found)
+        write_json(path, _losses(first, second, store, data, ("refreshed", "interpolated")))
     return Line(**json.loads(path.read_text()))
 
 
-def _path(first: Run, second: Run, store: Store, aligned: bool) -> Path:
+def aligned_height(first: Run, second: Run, store: Store, data: Path | None) -> float:
+    """Of the barrier, statistics refreshed, with the hidden units of `second` in the order that lies nearest to `first`
+    (`analysis.permute`)."""
+    path = _path(first, second, store, "hidden units aligned")
+    if not path.exists():
+        write_json(path, _losses(first, second, store, data, ("refreshed",), aligned=True))
+    return barrier_height(json.loads(path.read_text())["refreshed"], WEIGHTS)
+
+
+def _losses(
+    first: Run, second: Run, store: Store, data: Path | None, kinds: tuple[str, ...], aligned: bool = False
+) -> dict[str, list[float]]:
+    model, other = load_model(first, store), load_model(second, store)
+    splits = load_splits(first.task, data)
+    ends = model.state_dict(), other.state_dict()
+    if aligned:
+        ends = ends[0], align(model, *ends, seed=0)
+    loss, batches = _test_loss(splits, first), {"refreshed": refresh_batches(splits), "interpolated": None}
+    return {kind: loss_path(load_model(first, store), *ends, list(WEIGHTS), loss, batches[kind]) for kind in kinds}
+
+
+def _path(first: Run, second: Run, store: Store, *how: str) -> Path:
     folder = store.root / "analyses"
     folder.mkdir(exist_ok=True)
-    key = json.dumps(
-        [
-            "refreshed at every point",
-            WEIGHTS,
-            REFRESH_ROWS,
-            *(store.record(run).facts["weights"] for run in (first, second)),
-            *(["hidden units aligned"] if aligned else []),
-        ]
-    )
+    weights = [store.record(run).facts["weights"] for run in (first, second)]
+    key = json.dumps(["refreshed at every point", WEIGHTS, REFRESH_ROWS, *weights, *how])
     return folder / f"line-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
 
 
