@@ -126,6 +126,26 @@ def test_bf16_is_rounded_once(way: Way, shape: tuple) -> None:
     assert (ours - theirs).norm() < way.rounded * theirs.norm()
 
 
+@compiler
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_in_evaluation_values_are_those_of_torch(shape: tuple, dtype: torch.dtype) -> None:
+    images, channels, group, rows, columns, pool, rate = shape
+    x = maps(images, channels * group, rows, columns, dtype, "cpu")
+    norm, dropout = layers(channels, rate, "cpu")
+    norm(2 * maps(7, channels, 3, 5, torch.float32, "cpu") + 1)  # statistics that are not those of x
+    norm.eval(), dropout.eval()
+    exact = copy.deepcopy(norm).double()
+    with torch.no_grad():
+        found, expected = compiled.finish(x, norm, pool, dropout), by_torch(x.double(), exact, pool, dropout)
+    assert found is not None and found.dtype == dtype and found.is_contiguous(memory_format=torch.channels_last)
+    apart = x.double().abs().amax() + exact.running_mean.abs()
+    near = (4 * 2**-24 * apart * norm.weight.abs() / exact.running_var.sqrt() + 1e-6)[:, None, None]
+    assert ((found.double() - expected).abs() <= near + (0 if dtype == torch.float32 else 2**-8 * expected)).all()
+    for name, buffer in exact.named_buffers():
+        assert torch.equal(norm.get_buffer(name).double(), buffer.double()), name
+
+
 @both_ways
 @pytest.mark.parametrize("pool", [1, 2])
 def test_of_equal_values_the_first_gets_the_slope(way: Way, pool: int) -> None:
@@ -159,8 +179,8 @@ def test_what_is_not_a_number_is_not_hidden(way: Way, pool: int) -> None:
 
 
 def test_where_what_follows_a_convolution_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In evaluation, without gradients, where windows do not fill the maps, and with statistics that processes share;
-    whichever way would be there."""
+    """In training without gradients, in evaluation with them, where windows do not fill the maps, and with statistics
+    that processes share; whichever way would be there."""
     monkeypatch.setattr("distillbias.models.compiled.native", lambda x: print)
     monkeypatch.setattr("distillbias.models.passes.Finish.apply", lambda *given: given[0])
     x, (norm, dropout) = maps(2, 4, 4, 4, torch.float32, "cpu"), layers(4, 0.3, "cpu")
@@ -170,6 +190,15 @@ def test_where_what_follows_a_convolution_is_torchs(monkeypatch: pytest.MonkeyPa
     assert compiled.finish(x[:1, :, :1, :1], norm, 1, dropout) is None  # of one value there is no deviation
     with torch.no_grad():
         assert compiled.finish(x, norm, 2, dropout) is None
+        monkeypatch.setattr("distillbias.models.passes.finish_known", lambda *given: given[0])
+        norm.eval()
+        assert compiled.finish(x, norm, 2, dropout) is None  # a teacher whose dropout is left on
+        dropout.eval()
+        assert compiled.finish(x, norm, 2, dropout) is not None
+        for unlike in (nn.BatchNorm2d(4, track_running_stats=False), nn.BatchNorm2d(4, affine=False), nn.Identity()):
+            assert compiled.finish(x, unlike.eval(), 2, dropout) is None
+    assert compiled.finish(x, norm, 2, dropout) is None
+    norm.train(), dropout.train()
     others = nn.BatchNorm2d(4, track_running_stats=False), nn.BatchNorm2d(4, affine=False), nn.BatchNorm2d(4).eval()
     others += (nn.BatchNorm2d(4).bfloat16(),)  # native.c reads float32
     for other in (*others, nn.BatchNorm2d(4, momentum=None), nn.Identity()):

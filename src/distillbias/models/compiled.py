@@ -149,31 +149,35 @@ def normalise(x: Float[Tensor, "batch before"], layer: Layer) -> Float[Tensor, "
 def finish(
     x: Float[Tensor, "batch before row col"], norm: nn.Module, pool: int, dropout: Dropout
 ) -> Float[Tensor, "batch channels row_ col_"] | None:
-    """`dropout(relu(max_pool2d(norm(maxout(x)), pool)))` in training; running statistics of `norm` follow.
+    """`dropout(relu(max_pool2d(norm(maxout(x)), pool)))`; in training, running statistics of `norm` follow.
 
     Maxout is over as many consecutive channels as `x` has for each of the norm's. Of equal largest values the first
-    gets the gradient. What is bf16 is rounded once, at the end. None where torch's operators are the way: as above, and
-    of maps that are not channels-last or that windows do not fill.
+    gets the gradient. What is bf16 is rounded once, at the end. None where torch's operators are the way: in evaluation
+    with gradients, in training without, and of maps that are not channels-last or that windows do not fill.
     """
     batch, before, rows, columns = x.shape
     if not (
-        torch.is_grad_enabled()
-        and _learns(norm, nn.BatchNorm2d)
-        and rows % pool == columns % pool == 0
+        rows % pool == columns % pool == 0
         and batch * rows * columns > 1
         and x.is_contiguous(memory_format=torch.channels_last)
     ):
         return None
-    if fused.usable(x):
-        return fused.finish(x, norm, pool, dropout)
+    if torch.is_grad_enabled() and _learns(norm, nn.BatchNorm2d):
+        if fused.usable(x):
+            return fused.finish(x, norm, pool, dropout)
+    elif torch.is_grad_enabled() or dropout.training or not _knows(norm, nn.BatchNorm2d):
+        return None
     functions = native(x) if norm.weight.dtype == torch.float32 else None
     if functions is None:
         return None
     channels = norm.num_features
     shape = batch, channels, rows // pool, columns // pool
+    cut = shape, before // channels, pool
+    if not norm.training:
+        return passes.finish_known(x, norm, functions, cut)
     draws, scale = dropout.draws(prod(shape), x.device), dropout.scale
     chosen = (draws, dropout.first_kept, 1.0 if draws is None else scale)
-    return passes.Finish.apply(x, norm.weight, norm.bias, functions, norm, (shape, before // channels, pool), chosen)
+    return passes.Finish.apply(x, norm.weight, norm.bias, functions, norm, cut, chosen)
 
 
 def _learns(norm: nn.Module, kind: type[Norm]) -> TypeGuard[Norm]:
@@ -184,6 +188,11 @@ def _learns(norm: nn.Module, kind: type[Norm]) -> TypeGuard[Norm]:
         and "forward" not in vars(norm)  # it shares its statistics with other processes (training/parallel.py)
         and bool(norm.affine and norm.track_running_stats and norm.momentum is not None)
     )
+
+
+def _knows(norm: nn.Module, kind: type[Norm]) -> TypeGuard[Norm]:
+    """Whether it is a batch norm as torch has it, with weights, and norms by the statistics that it has."""
+    return type(norm) is kind and not norm.training and bool(norm.affine and norm.track_running_stats)
 
 
 def convolve(

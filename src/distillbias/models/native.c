@@ -2158,6 +2158,23 @@ int finish(
     return 0;
 }
 
+/* The same in evaluation: statistics are known, nothing is dropped. */
+int finish_known(
+    const value *x, const float *gain, const float *shift, const float *statistics, value *y, long lines, long across,
+    long channels, long group, long pool
+) {
+    const long of_x = pool * across * pool * channels * group, of_y = across * channels;
+#pragma omp parallel for
+    for (long part = 0; part < PARTS; part++) {
+        const long from = lines * part / PARTS, some = lines * (part + 1) / PARTS - from;
+        BY_SIZES(
+            finish_maps, x + from * of_x, gain, shift, (const int16_t *)x, INT16_MIN, 1.0f, y + from * of_y, statistics,
+            some, across, channels
+        );
+    }
+    return 0;
+}
+
 /* To the first that is the largest of its group; the others get nothing. */
 static void give_largest(
     const float *restrict from, const value *restrict x, value *restrict to, long channels, long group
