@@ -13,8 +13,9 @@ from tests.report.agreement_records import write
 from tests.report.unsaved import report
 
 from distillbias.errors import InputError
-from distillbias.report.catalogue import catalogue_tables, write_report
+from distillbias.report.catalogue import write_report
 from distillbias.studies import agreement, agreement_lm
+from distillbias.studies.listing import listing
 from distillbias.studies.store import Store
 
 STUDY = agreement.study("laptop", trials=2)
@@ -190,5 +191,5 @@ def test_nothing_done_is_an_error(tmp_path: Path) -> None:
 
 
 def test_the_list_has_every_task() -> None:
-    *_, tasks = catalogue_tables()
+    *_, tasks = listing()
     assert list(tasks.columns[0].cells) == ["vision", "agreement-classification", "agreement-lm"]

@@ -59,3 +59,13 @@ def test_damaged_runs_are_counted_and_nothing_is_written(tmp_path: Path) -> None
     assert [each.run for each in planned] == [CONV] and table.title == "plan-tiny: 1 of 4 runs to train"
     assert summary.endswith("nothing was trained") and "on 2 workers" in summary
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_what_several_kinds_say_is_said_once(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("distillbias.studies.execute.precision_on", lambda device, asked: "float32")
+    halved = replace(tiny.RECIPE, precision="bfloat16")
+    runs = tuple(
+        replace(tiny.ALONE, model=model, recipe=halved) for model in (tiny.MLP, replace(tiny.MLP, widths=(8,)))
+    )
+    assert len(plan(Study("small", "tiny", "?", {"MLP": runs}), Store(tmp_path), None)) == 2
+    assert capsys.readouterr().out.count("products are made in float32") == 1

@@ -127,7 +127,7 @@ def list_() -> None:
     """
     from rich.console import Console
 
-    from distillbias.report.catalogue import catalogue_tables
+    from distillbias.studies.listing import listing
 
-    for table in catalogue_tables():
+    for table in listing():
         Console().print(table)

@@ -1,23 +1,17 @@
-"""Which report belongs to which study, what a finished one hands back, and what there is to run."""
+"""Which report belongs to which study, and what a finished one hands back."""
 
-import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from rich.table import Table as RichTable
-
-from distillbias.models.registry import MODELS
 from distillbias.report import agreement, agreement_lm, dial, transfer, vision
 from distillbias.report.html import Page
 from distillbias.report.joined import join, prefix
 from distillbias.report.kept import Kept, Written
 from distillbias.report.terminal import Headline, headline
 from distillbias.report.writing import Gallery, write_page
-from distillbias.studies.catalogue import SCALES, STUDIES
 from distillbias.studies.files import clear_errors
 from distillbias.studies.processes import keep_large_blocks
-from distillbias.studies.run import PARTS
 from distillbias.studies.store import Store
 from distillbias.studies.study import Study
 
@@ -83,19 +77,3 @@ def _copy_records(study: Study, store: Store, folder: Path) -> None:
     for run in study.runs:
         if store.done(run):
             shutil.copyfile(store.record(run).folder / "record.json", folder / f"{run.name}.json")
-
-
-def catalogue_tables() -> Iterator[RichTable]:
-    """What `distillbias list` shows."""
-    studies = RichTable("study", "question", "scales", title="studies")
-    for name, entry in STUDIES.items():
-        studies.add_row(name, entry.question, ", ".join(SCALES))
-    models = RichTable("model", "what it is", title="models")
-    for name, config in MODELS.items():
-        models.add_row(name, (config.__doc__ or "").splitlines()[0])
-    tasks = RichTable("task", "what it is", title="tasks")
-    for part in PARTS.values():
-        if hasattr(part, "load"):  # of all that a run is made of, only tasks load data
-            name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", part.__name__).lower()
-            tasks.add_row(name, (part.__doc__ or "").splitlines()[0])
-    yield from (studies, models, tasks)

@@ -1,9 +1,11 @@
 """What a study would do, how long that takes and how much room, before it is done."""
 
+import io
 import shutil
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -35,19 +37,23 @@ class Planned(NamedTuple):
 
 
 def plan(study: Study, store: Store, data: Path | None, device: str = "cpu") -> list[Planned]:
-    """Every run that is to be trained. Kinds of which none is finished are timed: that takes some seconds each."""
+    """Every run that is to be trained. Kinds of which none is finished are timed: that takes some seconds each, and
+    what they say is said once."""
     todo = {run.name: run for run in [*missing(study, store), *damaged(study, store)]}
     begun = _steps_done(study, store)
     paces = _paces(study, store)
-    known, found = set(paces), []
+    known, found, said = set(paces), [], io.StringIO()
     for run in todo.values():
         splits = load_splits(run.task, data)
         key = (kind(run), run.task, run.recipe.batch, run.recipe.precision)
         if key not in paces:
-            paces[key] = _timed(run, splits, device)
+            with redirect_stdout(said):
+                paces[key] = _timed(run, splits, device)
         epoch, evaluation = paces[key]
         left = 1 - begun.get(run, 0) / run.recipe.steps(len(splits.train))
         found.append(Planned(run, run.recipe.epochs * epoch * left + evaluation, _megabytes(run, splits), key in known))
+    for line in dict.fromkeys(said.getvalue().splitlines()):
+        print(line)
     return found
 
 
