@@ -45,9 +45,8 @@ def embed(distances: Distances, seed: int) -> Map:
     scaled = (scaled + scaled.T) / 2
     random = np.random.default_rng(seed)
     starts = [classical(scaled), *random.uniform(size=(STARTS, len(scaled), 2))]
-    points = min(
-        descend(scaled[None], np.stack(starts)), key=lambda one: round(stress(scaled, one), 6)
-    )  # rounding must not choose the start
+    ends = descend(scaled[None], np.stack(starts))
+    points = min(ends, key=lambda one: round(stress(scaled, one), 6))  # rounding must not choose the start
     return Map(orient(points), stress(scaled, points), unit)
 
 

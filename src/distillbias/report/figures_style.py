@@ -165,7 +165,7 @@ def save(figure: Figure, folder: Path, name: str) -> Saved:
     picture, document = io.BytesIO(), io.BytesIO()
     with rc_context(STYLE):  # some settings count only when the file is written
         figure.savefig(picture, format="png", dpi=150, metadata={"Software": None})
-        figure.set_layout_engine("none")  # which has done its part, at half of the cost, for both
+        figure.set_layout_engine("none")  # it is laid out: anew for the document would take as long as to draw it
         figure.savefig(document, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
     saved = Saved(picture.getvalue(), folder / f"{name}.png", folder / f"{name}.pdf")
     saved.png_path.write_bytes(saved.png)
