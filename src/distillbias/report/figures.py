@@ -105,6 +105,7 @@ def draw_points(
         panel.set_xlabel(label)
         panel.grid(axis="x")
         panel.tick_params(axis="y", length=0)
+        panel.xaxis.set_major_locator(MaxNLocator(4))  # beside long names of arms more numbers would run together
     axes[0, 0].set_yticks(range(len(arms)), arms)
     axes[0, 0].set_ylim(max(len(arms), 1) - 0.5, -0.5)
     legend_below(figure, [*point_handles(), *published_handles(any(published.values()))])
