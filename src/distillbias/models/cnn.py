@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from distillbias.models import compiled
 from distillbias.models.dropout import Dropout
+from distillbias.models.hooks import hooked
 from distillbias.models.output import Output, Shares, batch_norm
 from distillbias.tasks.task import Spec
 
@@ -48,7 +49,8 @@ class Maxout(nn.Module):
     def forward(self, x: Float[Tensor, "batch before row col"]) -> Float[Tensor, "batch channels row col"]:
         if x.shape[1] == self.channels:
             return x
-        return x.unflatten(1, (self.channels, -1)).amax(2)
+        # over the last axis of maps as they lie, channels-last, in which strides they then stay
+        return x.permute(0, 2, 3, 1).unflatten(-1, (self.channels, -1)).amax(-1).permute(0, 3, 1, 2)
 
 
 def one_channel(images: Float[Tensor, "batch row col"]) -> Float[Tensor, "batch 1 row col"]:
@@ -127,6 +129,8 @@ class Stage(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "batch before row col"]) -> Float[Tensor, "batch maxout row_ col_"]:
+        if hooked(self.convolution):
+            return self.finish(self.convolution(x))
         if self.training and self.convolution.out_channels == self.maxout.channels:
             return unbiased(self.convolution, self.norm, self.finish, x)
         found = compiled.convolve(x, self.convolution.weight, self.convolution.bias)
@@ -134,7 +138,7 @@ class Stage(nn.Module):
 
     def finish(self, x: Float[Tensor, "batch filters row col"]) -> Float[Tensor, "batch maxout row_ col_"]:
         """What follows the convolution."""
-        finished = compiled.finish(x, self.norm, self.pool, self.dropout)
+        finished = None if hooked(self.maxout) else compiled.finish(x, self.norm, self.pool, self.dropout)
         if finished is not None:
             return finished
         x = self.norm(self.maxout(x))

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from distillbias.models import fused, fused_rows, fused_words, passes
 from distillbias.models.dropout import Dropout
+from distillbias.models.hooks import hooked
 from distillbias.models.native import Native, native
 from distillbias.models.nonlinear import gelu
 
@@ -62,8 +63,8 @@ def feed_forward(
 
 
 def _plain(*layers: nn.Linear) -> bool:
-    return all(type(each) is nn.Linear and each.bias is not None for each in layers) and all(
-        each.weight.dtype == torch.float32 for each in layers
+    return not hooked(*layers) and all(
+        type(each) is nn.Linear and each.bias is not None and each.weight.dtype == torch.float32 for each in layers
     )
 
 
@@ -87,10 +88,11 @@ def add_and_norm(
     norm: nn.LayerNorm,
 ) -> tuple[Float[Tensor, "*rows width"], Float[Tensor, "*rows width"]]:
     """`x + dropout(added + bias)`, in the type of x, and its norm, in that of what is added."""
-    functions = native(added) if x.dtype == torch.float32 and x.shape[-1] % LANES == 0 else None
+    called = hooked(dropout, norm)
+    functions = native(added) if x.dtype == torch.float32 and x.shape[-1] % LANES == 0 and not called else None
     if functions is None and bias is not None:
         added = added + bias.to(added.dtype)
-    if functions is None and fused_words.usable(x, added):
+    if functions is None and not called and fused_words.usable(x, added):
         return fused_words.add_and_norm(x, added, dropout, norm)
     if functions is None:
         total = x + dropout(added)
@@ -119,6 +121,7 @@ def layers(
     if not (
         torch.is_grad_enabled()
         and (len(x) > 1 or not stack)
+        and not hooked(*linears, *(each.norm for each in stack), *(each.dropout for each in stack))
         and all(_learns(each.norm, nn.BatchNorm1d) and each.norm.weight.dtype == torch.float32 for each in stack)
         and all(each.bias is not None and each.training and each.weight.dtype == torch.float32 for each in linears)
     ):
@@ -140,7 +143,9 @@ def layers(
 
 def normalise(x: Float[Tensor, "batch before"], layer: Layer) -> Float[Tensor, "batch after"] | None:
     """The same of one layer, on a GPU."""
-    if torch.is_grad_enabled() and len(x) > 1 and _learns(layer.norm, nn.BatchNorm1d) and fused_rows.usable(x):
+    if hooked(*layer) or not fused_rows.usable(x):
+        return None
+    if torch.is_grad_enabled() and len(x) > 1 and _learns(layer.norm, nn.BatchNorm1d):
         product = F.linear(x, layer.linear.weight)
         return fused_rows.normalise(product, layer.linear.bias, layer.norm, layer.dropout)
     return None
@@ -160,6 +165,7 @@ def finish(
         rows % pool == columns % pool == 0
         and batch * rows * columns > 1
         and x.is_contiguous(memory_format=torch.channels_last)
+        and not hooked(norm, dropout)
     ):
         return None
     if torch.is_grad_enabled() and _learns(norm, nn.BatchNorm2d):
@@ -246,6 +252,8 @@ def attend(
     plus `hidden`, dropped out; by that the sum of their contents. None where torch's operators are the way.
     """
     batch, time, width = qkv.shape
+    if hooked(dropout):
+        return None
     functions = native(qkv) if time <= LONGEST and width // (3 * heads) % LANES == 0 else None
     if functions is None:
         return fused_words.attend(qkv, hidden, heads, dropout) if fused_words.attend_usable(qkv, heads) else None

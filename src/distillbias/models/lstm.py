@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from distillbias.models.dropout import Dropout, LockedDropout
+from distillbias.models.hooks import hooked
 from distillbias.models.native import native
 from distillbias.models.output import Output, Shares, tied_output
 from distillbias.models.recurrence import lstm, takes_few
@@ -135,7 +136,7 @@ class LSTMLayer(nn.Module):
         if mask is None or x.device.type != "cpu" or several:
             return self.built_in(self.input_dropout(x), mask)
         weights = (self.weight_ih, self.weight_hh, self.bias, mask)
-        if takes_few(x, self.input_dropout.rate):
+        if takes_few(x, self.input_dropout.rate) and not hooked(self.input_dropout):
             return lstm(x, *weights, self.input_dropout.mask(x)[:, 0])
         return lstm(self.input_dropout(x), *weights)
 
@@ -176,6 +177,6 @@ def last_word(words: Int[Tensor, "batch time"]) -> Int[Tensor, " batch"]:
     return (words != 0).sum(1) - 1
 
 
-def at(x: Float[Tensor, "batch time width"], places: Int[Tensor, " batch"]) -> Float[Tensor, "batch width"]:
+def at(x: Float[Tensor, "batch time *width"], places: Int[Tensor, " batch"]) -> Float[Tensor, " batch *width"]:
     """Of each row the activation at its place."""
     return x[torch.arange(len(x), device=x.device), places]

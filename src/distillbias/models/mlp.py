@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from distillbias.models import compiled
 from distillbias.models.dropout import Dropout
+from distillbias.models.hooks import hooked
 from distillbias.models.output import Output, Shares, batch_norm
 from distillbias.tasks.task import Spec
 
@@ -43,7 +44,7 @@ class Layer(nn.Sequential):
         return compiled.Layer(linear, norm, dropout)
 
     def forward(self, x: Float[Tensor, "batch before"]) -> Float[Tensor, "batch after"]:
-        found = compiled.normalise(x, self.parts)
+        found = None if hooked(self[1]) else compiled.normalise(x, self.parts)
         return super().forward(x) if found is None else found
 
 
@@ -62,8 +63,9 @@ class MLP(nn.Module):
 
     def forward(self, images: Float[Tensor, "batch row col"]) -> Output:
         x = images.flatten(1)  # [batch, row * col]
-        layers = [layer for layer in self.hidden if isinstance(layer, Layer)]
-        as_built = len(layers) == len(self.hidden)  # nobody has put another module in place of one
+        # nobody has put another module in place of one, or wants to hear of its calls
+        layers = [layer for layer in self.hidden if isinstance(layer, Layer) and not hooked(layer, layer[1])]
+        as_built = len(layers) == len(self.hidden)
         made = compiled.layers(x, [layer.parts for layer in layers], self.answer) if as_built else None
         if made is None:
             made = [x := layer(x) for layer in self.hidden]

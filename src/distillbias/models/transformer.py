@@ -21,6 +21,7 @@ from distillbias.data.vocabulary import BEGIN
 from distillbias.errors import InputError
 from distillbias.models.compiled import add_and_norm, attend, feed_forward, linear, product
 from distillbias.models.dropout import Dropout
+from distillbias.models.hooks import hooked
 from distillbias.models.lstm import at, last_word
 from distillbias.models.nonlinear import softmax
 from distillbias.models.output import Output, Shares, tied_output
@@ -188,15 +189,26 @@ class Block(nn.Module):
 
     def attend(self, x: Float[Tensor, "batch time width"], hidden: Tensor) -> Float[Tensor, "batch time width"]:
         """Native, else as plain matrix products: at these lengths, faster on a CPU than the built-in attention."""
-        batch, time, width = x.shape
         qkv = linear(x, self.qkv)
         if (native := attend(qkv, hidden, self.heads, self.attention_dropout)) is not None:
             return native
         # copied once into one block of memory, in which the products read each part as it lies
-        query, key, value = qkv.view(batch, time, 3, self.heads, -1).permute(2, 0, 3, 1, 4).contiguous()
-        scores = torch.add(hidden.to(query.dtype), query @ key.transpose(-1, -2), alpha=1 / sqrt(width // self.heads))
-        looked = self.attention_dropout(softmax(scores)) @ value
-        return looked.transpose(1, 2).reshape(batch, time, width)
+        query, key, value = self.split(qkv).contiguous()
+        return self.look(query, key, value, hidden)
+
+    def split(self, qkv: Float[Tensor, "batch time qkv"]) -> Float[Tensor, "3 batch heads time _"]:
+        """Queries, keys and values of each head."""
+        return qkv.view(*qkv.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+
+    def look(
+        self,
+        query: Float[Tensor, "batch heads asked size"],
+        key: Float[Tensor, "batch heads time size"],
+        value: Float[Tensor, "batch heads time size"],
+        hidden: Float[Tensor, "_ 1 _ time"],
+    ) -> Float[Tensor, "batch asked width"]:
+        scores = torch.add(hidden.to(query.dtype), query @ key.transpose(-1, -2), alpha=1 / sqrt(query.shape[-1]))
+        return (self.attention_dropout(softmax(scores)) @ value).transpose(1, 2).flatten(2)
 
     def attend_from(
         self, read: Int[Tensor, " batch"], x: Float[Tensor, "batch time width"], hidden: Tensor
@@ -205,12 +217,16 @@ class Block(nn.Module):
         values W x + b is W applied to the mean of x, + b. The keys' bias adds the same to all scores of a word, which
         softmax does not see."""
         batch, time, width = x.shape
+        hidden = at(hidden.squeeze(1).expand(batch, time, time), read)[:, None]  # [batch, 1, time]
+        if hooked(self.qkv):
+            query, key, value = self.split(self.qkv(x))
+            return self.look(at(query.transpose(1, 2), read)[:, :, None], key, value, hidden[:, None]).squeeze(1)
         to_query, to_key, to_value = self.qkv.weight.view(3, self.heads, -1, width)
         query_bias, _, value_bias = self.qkv.bias.view(3, self.heads, 1, -1)
         query = at(x, read) @ to_query.transpose(1, 2) + query_bias  # [heads, batch, width/heads]
         asked = (query @ to_key).transpose(0, 1)  # [batch, heads, width]
-        x, hidden = x.to(asked.dtype), at(hidden.squeeze(1).expand(batch, time, time), read)[:, None].to(asked.dtype)
-        scores = torch.add(hidden, asked @ x.transpose(1, 2), alpha=1 / sqrt(width // self.heads))
+        x = x.to(asked.dtype)
+        scores = torch.add(hidden.to(x.dtype), asked @ x.transpose(1, 2), alpha=1 / sqrt(width // self.heads))
         shares = self.attention_dropout(softmax(scores)).transpose(0, 1)  # [heads, batch, time]
         looked = (shares.transpose(0, 1) @ x).transpose(0, 1)
         values = looked @ to_value.transpose(1, 2) + shares.sum(-1, keepdim=True) * value_bias

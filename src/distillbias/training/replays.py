@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable
 import torch
 from torch import Tensor, nn
 
+from distillbias.models.hooks import hooked
 from distillbias.models.output import Factored
 from distillbias.training import graphs, tapes
 from distillbias.training.objectives import Batch
@@ -25,14 +26,13 @@ BEFORE = 3  # steps of a shape that are taken as they come
 # replays that a recording must promise. On a CPU it takes two to three steps' time, of which each replay of the paper's
 # Transformer gives an eighth back (benchmarks/recorded.py)
 WORTH = 25
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 MOST = 128  # shapes that are recorded; each keeps a graph of some hundred launches
 
 
 def recorder(model: nn.Module, optimizer: torch.optim.Optimizer) -> Record | None:
     """How steps of `model` are recorded where it is; None where they are not: on other devices, and where a module has
     hooks, which no recording would call again."""
-    if any(getattr(module, kind) for module in model.modules() for kind in HOOKS):
+    if hooked(*model.modules()):
         return None
     device = next(model.parameters()).device.type
     if device == "cuda":
