@@ -7,11 +7,9 @@ import torch
 from tests.models.test_compiled import at_any_width
 from torch import Tensor, nn
 from torch.nn.utils import prune
-from torch.utils.flop_counter import FlopCounterMode
 
 from distillbias.models.cnn import CNNConfig
 from distillbias.models.dropout import give_stream
-from distillbias.models.hooks import hooked
 from distillbias.models.lstm import LSTMConfig, LSTMLanguageModelConfig, LSTMLayer
 from distillbias.models.mlp import MLPConfig
 from distillbias.models.output import Factored, initialise
@@ -114,26 +112,3 @@ def test_a_pruned_layer_is_pruned(name: str) -> None:
             found = gradients(model, name)
             on = found[f"{key}.{kept}_orig"]
             assert on.any() and not on[mask == 0].any(), key
-
-
-def test_who_hears_every_module_hears_every_module() -> None:
-    model = built("CNN", False)
-    assert not hooked(*model.modules())
-    called: list[nn.Module] = []
-    handle = nn.modules.module.register_module_forward_hook(lambda module, *_: called.append(module))
-    try:
-        assert hooked(model)
-        answer(model, "CNN")
-    finally:
-        handle.remove()
-    assert {*called} >= {each for each in model.modules() if not isinstance(each, SILENT)}
-    assert not hooked(model)
-
-
-def test_a_counter_of_products_counts_all() -> None:
-    """28 x 28 pixels, 6 images: a multiplication and a sum for each of the nine weights of each pair of channels."""
-    model = built("CNN", False)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        answer(model, "CNN")
-    maps = (26**2 * 1 * 16, 24**2 * 16 * 32, 10**2 * 16 * 16)
-    assert counter.get_total_flops() == 6 * 2 * (9 * sum(maps) + 16 * 10)

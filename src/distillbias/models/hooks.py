@@ -1,11 +1,14 @@
 """Hooks of modules, which a pass over several at once would not call: pruning and weight norm make weights by them."""
 
 from torch import nn
-from torch.nn.modules.module import _has_any_global_hook
 
 KINDS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def hooked(*modules: nn.Module) -> bool:
-    """Whether a call of one of these calls something else, too, so that it must be called itself."""
-    return bool(_has_any_global_hook()) or any(getattr(module, kind) for module in modules for kind in KINDS)
+    """Whether a call of one of these calls something else, too, so that it must be called itself.
+
+    Hooks that torch has for all modules at once do not count: counters of products have them, and should find what is
+    computed.
+    """
+    return any(getattr(module, kind) for module in modules for kind in KINDS)
