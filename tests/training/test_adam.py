@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from distillbias.errors import InputError
 from distillbias.training.adam import Adam, RAdam, rectified
 
 RATES = (1e-3, 5e-3, 0.0, 2e-2, 1e-3, 1e-4)
@@ -94,6 +95,24 @@ def test_radam_with_a_held_rate_takes_the_same_steps(hold_before: int, reload_be
 
 
 KINDS = (RAdam, torch.optim.RAdam)
+
+
+def test_radam_leaves_what_is_frozen_and_refuses_what_thaws() -> None:
+    ours, theirs = models()
+    pairs = [(ours, RAdam(ours.parameters(), lr=1e-2)), (theirs, torch.optim.RAdam(theirs.parameters(), lr=1e-2))]
+    pairs[0][1].hold_rate()
+    for model, _ in pairs:
+        model[0].weight.requires_grad_(False)
+    for number in range(8):
+        pairs[0][1].set_rate(1e-2)
+        for model, optimizer in pairs:
+            step(model, optimizer, 1e-2, number, None)
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+    assert torch.equal(ours[0].weight, models()[0][0].weight)
+    ours[0].weight.requires_grad_(True)
+    with pytest.raises(InputError, match=r"at their steps \[1, 9\]; those that learn must begin together"):
+        pairs[0][1].set_rate(1e-2)
 
 
 def test_radam_as_its_paper_has_it() -> None:

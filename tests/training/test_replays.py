@@ -18,7 +18,7 @@ from tests import language, tiny
 from tests.training.test_parallel import WORDS, sentences
 from torch import Tensor, nn
 
-from distillbias.models.dropout import give_stream
+from distillbias.models.dropout import Dropout, give_stream
 from distillbias.models.lstm import LSTMConfig
 from distillbias.models.native import put_aside
 from distillbias.models.output import ModelConfig, fresh, initialise
@@ -93,8 +93,15 @@ class Taught(NamedTuple):
     replayed: int  # of the steps, if every shape that came often was recorded
 
 
-def taught(name: str, precision: str, make: Callable | None, device: str = "cpu", clip: float = inf) -> Taught:
-    """A whole training; `make` makes its recorder, None takes each step as it comes."""
+def taught(
+    name: str,
+    precision: str,
+    make: Callable | None,
+    device: str = "cpu",
+    clip: float = inf,
+    after: dict[int, Callable[[nn.Module], Any]] | None = None,
+) -> Taught:
+    """A whole training; `make` makes its recorder, None takes each step as it comes. `after`: what is done when."""
     config, spec, examples, teacher = CASES[name]
     recipe = replace(RECIPE, clip=clip, precision=precision, optimizer="radam" if "RAdam" in name else "adam")
     model, draws = fresh(config, spec), stream("draws", device=device)
@@ -115,7 +122,11 @@ def taught(name: str, precision: str, make: Callable | None, device: str = "cpu"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "recorder", make or (lambda *_: None))
         steps: Iterator[loop.Step] = train(model, objective, counted, recipe, total, optimizer)
-        losses = [step.loss for step in steps]  # read at the end, as `fit` does
+        losses = []
+        for step in steps:
+            losses.append(step.loss)  # read at the end, as `fit` does
+            if after and step.done in after:
+                after[step.done](model)
     replayed = sum(max(0, count - BEFORE - 1) for count in shapes.values())
     return Taught([loss.item() for loss in losses], model, replayed)
 
@@ -163,7 +174,7 @@ def test_a_shape_is_recorded_if_it_promises_to_come_often_again(monkeypatch: pyt
             recorded.append(values - 1)
             return step
 
-        take = replays.Replays(lambda batch: batch.inputs.sum(), record, steps=20)
+        take = replays.Replays(lambda batch: batch.inputs.sum(), record, 20, nn.Module())
         for number in range(20):
             take(other if number in (4, 9, 13, 16, 18) else one)
         assert recorded == wanted, worth
@@ -178,17 +189,49 @@ def test_what_cannot_be_recorded_is_said_once_and_trained_as_it_comes(capsys: py
     assert said.count("steps cannot be recorded") == 1 and "capturing" in said and "more of it" not in said
 
 
-def test_hooks_are_called_at_each_step() -> None:
+def test_hooks_are_called_at_each_step_that_they_are_there() -> None:
     calls: list[str] = []
+    hooks: list[Any] = []
+
+    def hook(model: nn.Module) -> None:
+        part = [each for each in model.modules() if isinstance(each, nn.Linear)][-1]
+        hooks.append(part.register_full_backward_hook(lambda *_: calls.append("backward")))
+        hooks.append(model.register_forward_hook(lambda *_: calls.append("forward")))
 
     def hooked(model: nn.Module, optimizer: torch.optim.Optimizer) -> Record | None:
-        part = [each for each in model.modules() if isinstance(each, nn.Linear)][-1]
-        part.register_full_backward_hook(lambda *_: calls.append("backward"))
-        model.register_forward_hook(lambda *_: calls.append("forward"))
+        hook(model)
         return recorder(model, optimizer)
 
     losses = taught("MLP", "float32", hooked).losses
     assert Counter(calls) == {"forward": len(losses), "backward": len(losses)} and not Heard.all
+    calls.clear()
+    hooks.clear()
+    after = {10: hook, 17: lambda model: [each.remove() for each in hooks]}
+    found = taught("MLP", "float32", recorder, after=after)
+    assert Counter(calls) == {"forward": 7, "backward": 7}
+    assert sum(tape.plays for tape in Heard.all) >= len(losses) - 7 - BEFORE - 2
+    hooks.clear()
+    assert_equal(found, taught("MLP", "float32", None, after=after))
+
+
+@pytest.mark.parametrize("name", ["MLP", "MLP by RAdam", "CNN"])
+def test_what_a_caller_changes_between_steps_is_so_from_the_next(name: str) -> None:
+    def drop_less(model: nn.Module) -> None:
+        for each in model.modules():
+            if isinstance(each, Dropout):
+                each.rate /= 2
+
+    def freeze(model: nn.Module) -> None:
+        next(model.parameters()).requires_grad_(False)
+
+    def fix(model: nn.Module) -> None:
+        next(each for each in model.modules() if isinstance(each, nn.BatchNorm1d | Dropout)).eval()
+
+    after = {9: drop_less, 17: freeze, 24: fix}
+    one = taught(name, "float32", recorder, after=after)
+    assert_equal(one, taught(name, "float32", None, after=after))
+    assert one.losses != taught(name, "float32", None).losses
+    assert sum(tape.plays > 0 for tape in Heard.all) == 4
 
 
 def test_a_batch_is_copied_and_another_teachers_matrix_is_another_shape() -> None:

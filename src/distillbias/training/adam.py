@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from distillbias.errors import InputError
 from distillbias.training import fused_step
 
 KEPT = ("exp_avg", "exp_avg_sq", "step")  # as torch names them
@@ -71,11 +72,13 @@ class Adam(_NotCompiled, torch.optim.Adam):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        if closure is not None or self._kept is None or not self._all_have_gradients():
+        if closure is not None or self._kept is None or not self._learn_as_kept():
             loss = _inside(torch.optim.Adam.step)(self, closure)
-            self._kept = self._found() if self._all_have_gradients() else None
+            self._kept = [self._found_in(group) for group in self.param_groups]
             return loss
         for group, parameters, means, squares, counts, steps in self._kept:
+            if not parameters:
+                continue
             counts.add_(1)
             gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
             rate = None if group["weight_decay"] else self._rate
@@ -101,19 +104,26 @@ class Adam(_NotCompiled, torch.optim.Adam):
 
     step.hooked = True  # type: ignore[attr-defined] # or torch wraps it, for hooks that nobody here has
 
-    def _all_have_gradients(self) -> bool:
-        return all(parameter.grad is not None for group in self.param_groups for parameter in group["params"])
-
-    def _found(self) -> list[_Kept]:
-        return [self._found_in(group) for group in self.param_groups]
+    def _learn_as_kept(self) -> bool:
+        """Whether the same parameters have gradients."""
+        assert self._kept is not None
+        return all(
+            list(map(id, _learning(group))) == list(map(id, kept.parameters))
+            for group, kept in zip(self.param_groups, self._kept, strict=True)
+        )
 
     def _found_in(self, group: dict[str, Any]) -> _Kept:
-        states = [self.state[parameter] for parameter in group["params"]]
-        counts = torch.stack([state["step"] for state in states])
+        parameters = _learning(group)
+        states = [self.state[parameter] for parameter in parameters]
+        counts = torch.stack([state["step"] for state in states]) if states else torch.zeros(0)
         for state, step in zip(states, counts.unbind(), strict=True):
             state["step"] = step
         means, squares = ([state[name] for state in states] for name in KEPT[:2])
-        return _Kept(group, group["params"], means, squares, counts, [*counts])
+        return _Kept(group, parameters, means, squares, counts, [*counts])
+
+
+def _learning(group: dict[str, Any]) -> list[Tensor]:
+    return [parameter for parameter in group["params"] if parameter.grad is not None]
 
 
 class RAdam(_NotCompiled, torch.optim.RAdam):
@@ -142,9 +152,11 @@ class RAdam(_NotCompiled, torch.optim.RAdam):
             group["lr"] = rate
         if self._factors is None:
             return
-        steps = [self.state[parameter]["step"] for parameter in self._parameters()]  # on the CPU
-        for step in steps:
+        steps = [self.state[parameter]["step"] for parameter in self._parameters() if parameter.requires_grad]
+        for step in steps:  # on the CPU
             step += 1
+        if len(counts := sorted({int(step) for step in steps})) > 1:
+            raise InputError(f"RAdam: parameters are at their steps {counts}; those that learn must begin together")
         adaptive, plain = rectified(int(steps[0]), rate, *self.param_groups[0]["betas"])
         self._factors[0].fill_(adaptive)
         self._factors[1].fill_(plain)
@@ -157,7 +169,7 @@ class RAdam(_NotCompiled, torch.optim.RAdam):
         if self._factors is None:
             return _inside(torch.optim.RAdam.step)(self, closure)
         (first, second), eps = (self.param_groups[0][name] for name in ("betas", "eps"))
-        parameters: list[Tensor] = [*self._parameters()]
+        parameters = [parameter for group in self.param_groups for parameter in _learning(group)]
         gradients: list[Tensor] = [parameter.grad for parameter in parameters if parameter.grad is not None]
         means, squares = ([self.state[parameter][name] for parameter in parameters] for name in KEPT[:2])
         if fused_step.usable(parameters, gradients, means, squares):

@@ -35,6 +35,7 @@ def train(
     Over several `ranks` each gives its own parts of the batches, and all of them take the same steps.
     Nothing here waits for the device: the caller reads losses when it wants to, checks that they are
     finite, saves, logs and evaluates. So one process records its steps and replays them (`replays.py`).
+    Between steps the caller may hook modules, change their numbers and freeze parameters (`requires_grad`).
     """
     where = next(model.parameters()).device
     device, half = where.type, precision_on(where, recipe.precision) == "bfloat16"
@@ -52,7 +53,7 @@ def train(
             parameter.grad = None
         loss.backward()
         whole = ranks.sum(loss.detach(), parameters)
-        shape_gradients(parameters, l1, l2, recipe.clip)
+        shape_gradients([each for each in parameters if each.grad is not None], l1, l2, recipe.clip)
         optimizer.step()
         return whole
 
@@ -61,7 +62,7 @@ def train(
     if isinstance(optimizer, Held) and (record or device == "cuda"):
         optimizer.hold_rate()  # which lets a GPU take the whole step in one launch, recorded or not
     if isinstance(optimizer, Held) and record:
-        take = Replays(update, record, total - start)
+        take = Replays(update, record, total - start, model)
     model.train()
     for step, batch in enumerate(batches, start):
         if not model.training:  # the caller has evaluated in between

@@ -4,7 +4,7 @@ The first steps of each shape of batch are taken as they come: they make what is
 library's workspace). Then, of a shape that will come often enough for it to pay, one is recorded, on a GPU as a CUDA
 graph (`graphs.py`), on a CPU as a tape (`tapes.py`), on memory of its own into which later batches are copied. What a
 recorded step reads anew is in memory or in a random stream; numbers of Python are as they were (so the learning rate
-must be a tensor: `Adam.hold_rate`).
+must be a tensor: `Adam.hold_rate`). Of those that modules hold it is known when they change: then all begins anew.
 """
 
 from collections import Counter
@@ -30,10 +30,7 @@ MOST = 128  # shapes that are recorded; each keeps a graph of some hundred launc
 
 
 def recorder(model: nn.Module, optimizer: torch.optim.Optimizer) -> Record | None:
-    """How steps of `model` are recorded where it is; None where they are not: on other devices, and where a module has
-    hooks, which no recording would call again."""
-    if hooked(*model.modules()):
-        return None
+    """How steps of `model` are recorded where it is; None where they are not."""
     device = next(model.parameters()).device.type
     if device == "cuda":
         return graphs.recorder(model)
@@ -41,15 +38,23 @@ def recorder(model: nn.Module, optimizer: torch.optim.Optimizer) -> Record | Non
 
 
 class Replays:
-    """An `Update` that is recorded for each shape of its batch that comes often in so many steps; if that fails it says
-    so and is taken as it comes."""
+    """An `Update` of `model` that is recorded for each shape of its batch that comes often in so many steps; if that
+    fails it says so and is taken as it comes; so it is while a module has hooks, which no recording would call."""
 
-    def __init__(self, update: Update, record: Record, steps: int):
+    def __init__(self, update: Update, record: Record, steps: int, model: nn.Module):
         self.update, self.record, self.steps, self.failed = update, record, steps, False
+        self.modules, self.numbers = [*model.modules()], Numbers(model)
+        self.state = self.numbers.now()
         self.seen: Counter[Hashable] = Counter()
         self.kept: dict[Hashable, tuple[Batch, Replay]] = {}
 
     def __call__(self, batch: Batch) -> Tensor:
+        if hooked(*self.modules):
+            return self.update(batch)
+        if (state := self.numbers.now()) != self.state:
+            self.state, self.steps = state, self.steps - self.seen.total()
+            self.seen.clear()
+            self.kept.clear()
         shape = shape_of(batch)
         self.seen[shape] += 1
         if shape not in self.kept and not (self._pays(shape) and self._recorded(shape, batch)):
@@ -75,6 +80,18 @@ class Replays:
             self.failed = True
             print(f"steps cannot be recorded, each is launched anew: {_first_line(error)}")
         return not self.failed
+
+
+class Numbers:
+    """What a step reads of a model that is not in memory: numbers and flags of its modules, which parameters learn."""
+
+    def __init__(self, model: nn.Module):
+        self.parameters = [*model.parameters()]
+        own = [(vars(module), name) for module in model.modules() for name in vars(module)]
+        self.places = [(values, name) for values, name in own if isinstance(values[name], int | float)]
+
+    def now(self) -> list[int | float]:
+        return [*(each.requires_grad for each in self.parameters), *(values[name] for values, name in self.places)]
 
 
 def _first_line(error: BaseException) -> str:
