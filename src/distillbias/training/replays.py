@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable
 import torch
 from torch import Tensor, nn
 
-from distillbias.models.hooks import hooked
+from distillbias.models.hooks import hooks_of
 from distillbias.models.output import Factored
 from distillbias.training import graphs, tapes
 from distillbias.training.objectives import Batch
@@ -43,13 +43,13 @@ class Replays:
 
     def __init__(self, update: Update, record: Record, steps: int, model: nn.Module):
         self.update, self.record, self.steps, self.failed = update, record, steps, False
-        self.modules, self.numbers = [*model.modules()], Numbers(model)
+        self.hooks, self.numbers = hooks_of(*model.modules()), Numbers(model)
         self.state = self.numbers.now()
         self.seen: Counter[Hashable] = Counter()
         self.kept: dict[Hashable, tuple[Batch, Replay]] = {}
 
     def __call__(self, batch: Batch) -> Tensor:
-        if hooked(*self.modules):
+        if any(self.hooks):
             return self.update(batch)
         if (state := self.numbers.now()) != self.state:
             self.state, self.steps = state, self.steps - self.seen.total()
