@@ -25,6 +25,43 @@ def test_the_headline_table_is_that_of_the_committed_result() -> None:
     assert "\n".join(rows) in README
 
 
+def test_what_the_vision_case_found_is_in_the_committed_result() -> None:
+    records = [json.loads(path.read_text()) for path in (ROOT / "results/vision-laptop/records").glob("*.json")]
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for record in records:
+        if "second order" not in record["label"]:
+            for test, scores in record["scores"].items():
+                found[re.sub(r" · trial \d+", "", record["label"]), test].append(scores["accuracy"])
+
+    def gains(arm: str, basis: str) -> str:
+        two = (np.mean(found[arm, test]) - np.mean(found[basis, test]) for test in ("scale-3", "translate-3"))
+        scaled, translated = (f"{gain:+.3f}".replace("-", "−") for gain in two)
+        return f"{scaled} and {translated}"
+
+    tables = ROOT / "results/vision-laptop/tables"
+    text = " ".join(README.split())
+    scaled, translated = gains("CNN → MLP", "MLP").split(" and ")
+    assert f"CNN → MLP gains {scaled} on Scaled and {translated} on Translated" in text
+    assert f"MLP → MLP {gains('MLP → MLP', 'MLP')}." in text
+    assert f"with none at all it is {gains('CNN → MLP · no penalty', 'MLP · no penalty')}," in text
+    assert f"it is gone ({gains('CNN → MLP · factor inv_tau2', 'MLP')})" in text
+    verdicts = [line.split("|")[2].strip() for line in (tables / "claims.md").read_text().splitlines() if "| C" in line]
+    told = {"supported": 6, "contradicted": 1, "too few trials": 11}  # of 18, in the README in words
+    assert "of 18 six are supported, C29 is contradicted, for eleven four trials are too few" in text
+    assert {verdict: verdicts.count(verdict) for verdict in verdicts} == told
+    (mlp,), (cnn,) = (
+        re.findall(rf"Figure 8 \(.\) {kind} \| ([\d.]+)", (tables / "barriers.md").read_text())
+        for kind in ("MLP", "CNN")
+    )
+    assert f"separated by {float(mlp):.3f} nats of test loss, two CNNs by {float(cnn):.3f}," in text
+    paths = re.findall(r"\| ([\d.]+) ± [\d.]+ \| ([\d.]+) ±", (tables / "paths.md").read_text())
+    (whole, end), (other_whole, other_end) = ((f"{float(each):.3f}" for each in row) for row in paths)
+    assert (
+        f"({whole} against {other_whole} for an independent MLP), though it ends nearer ({end} against {other_end})"
+        in text
+    )
+
+
 def test_the_table_of_the_papers_length_is_of_the_committed_result() -> None:
     committed = (ROOT / "results/vision-paper/tables/factors.md").read_text().splitlines()
     shown = README.partition("### At the paper's length")[2].partition("\n![")[0].splitlines()
