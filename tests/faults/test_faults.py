@@ -32,7 +32,7 @@ from tests.here import Here
 from distillbias.studies.executor import Event
 from distillbias.studies.processes import METHOD, Processes, _start
 from distillbias.studies.runner import run_study
-from distillbias.studies.store import LOG, Store
+from distillbias.studies.store import CHECKPOINT, LOG, Store
 from distillbias.studies.verify import verify
 from distillbias.studies.worker import Place
 
@@ -264,6 +264,16 @@ def test_dead_processes_litter_is_swept_and_that_of_the_living_stays(tmp_path: P
     store.sweep()
     left = sorted(path.name for path in tmp_path.rglob(".*"))
     assert left == sorted([".notes.txt", *[f".weights.safetensors.{os.getpid()}"] * 2])
+
+
+def test_a_worker_killed_between_its_mark_and_its_checkpoints_leaves_none(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    done, going = (store.start(run) for run in STUDY.runs[:2])
+    for folder in (done, going):
+        (folder / f"{CHECKPOINT}000000500").write_text("kept")
+    (done / "done").write_text("{}")
+    store.sweep()
+    assert [path.parent for path in tmp_path.glob(f"runs/*/{CHECKPOINT}*")] == [going]
 
 
 def test_what_a_dead_worker_left_half_written_is_gone_at_the_end(reference: Store, tmp_path: Path) -> None:
