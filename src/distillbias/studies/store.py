@@ -162,8 +162,10 @@ class Store:
         self.remove_litter()
 
     def remove_litter(self) -> None:
-        """Remove what killed processes left half-written, and checkpoints of runs that they had just marked as done; while
-        no worker trains, which may be on another machine."""
+        """Remove what killed processes left half-written, and checkpoints of runs that they had just marked as done.
+
+        While no worker trains, which may be on another machine.
+        """
         for part in (*self.root.glob("*/.*.*"), *self.root.glob("runs/*/.*.*")):
             pid = part.name.rpartition(".")[2]
             if pid.isdigit() and not _alive(int(pid)):
