@@ -17,6 +17,7 @@ import torch
 from tests import language, tiny
 from tests.training.test_parallel import WORDS, sentences
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from distillbias.models.dropout import Dropout, give_stream
 from distillbias.models.lstm import LSTMConfig
@@ -232,6 +233,19 @@ def test_what_a_caller_changes_between_steps_is_so_from_the_next(name: str) -> N
     assert_equal(one, taught(name, "float32", None, after=after))
     assert one.losses != taught(name, "float32", None).losses
     assert sum(tape.plays > 0 for tape in Heard.all) == 4
+
+
+def test_what_is_pruned_for_a_while_is_trained_on_from_where_it_then_lies() -> None:
+    def first(model: nn.Module) -> nn.Linear:
+        return next(each for each in model.modules() if isinstance(each, nn.Linear))
+
+    after = {
+        9: lambda model: prune.l1_unstructured(first(model), "weight", amount=0.5),
+        17: lambda model: prune.remove(first(model), "weight"),
+    }
+    found = taught("MLP", "float32", recorder, after=after)
+    assert_equal(found, taught("MLP", "float32", None, after=after))
+    assert sum(tape.plays > 0 for tape in Heard.all) == 2
 
 
 def test_a_batch_is_copied_and_another_teachers_matrix_is_another_shape() -> None:

@@ -4,7 +4,8 @@ The first steps of each shape of batch are taken as they come: they make what is
 library's workspace). Then, of a shape that will come often enough for it to pay, one is recorded, on a GPU as a CUDA
 graph (`graphs.py`), on a CPU as a tape (`tapes.py`), on memory of its own into which later batches are copied. What a
 recorded step reads anew is in memory or in a random stream; numbers of Python are as they were (so the learning rate
-must be a tensor: `Adam.hold_rate`). Of those that modules hold it is known when they change: then all begins anew.
+must be a tensor: `Adam.hold_rate`). When those that modules hold change, or parameters come to lie elsewhere, all
+begins anew.
 """
 
 from collections import Counter
@@ -83,7 +84,8 @@ class Replays:
 
 
 class Numbers:
-    """What a step reads of a model that is not in memory: numbers and flags of its modules, which parameters learn."""
+    """Of a model, what a recorded step would not read anew: numbers and flags of its modules, which parameters learn,
+    and where they lie (`prune.remove` moves one)."""
 
     def __init__(self, model: nn.Module):
         self.parameters = [*model.parameters()]
@@ -91,7 +93,9 @@ class Numbers:
         self.places = [(values, name) for values, name in own if isinstance(values[name], int | float)]
 
     def now(self) -> list[int | float]:
-        return [*(each.requires_grad for each in self.parameters), *(values[name] for values, name in self.places)]
+        learning = [each.requires_grad for each in self.parameters]
+        lying = [each.data_ptr() for each in self.parameters]
+        return [*learning, *lying, *(values[name] for values, name in self.places)]
 
 
 def _first_line(error: BaseException) -> str:
