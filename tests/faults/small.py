@@ -4,7 +4,8 @@ python -m tests.faults.small STORE [WORKERS]      run it; exit status 0 done, 1 
 """
 
 import sys
-from dataclasses import replace
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests import tiny
@@ -12,13 +13,25 @@ from tests import tiny
 from distillbias.errors import InputError
 from distillbias.models.mlp import MLPConfig
 from distillbias.studies.executor import Event
-from distillbias.studies.run import Distillation, Run
+from distillbias.studies.run import Distillation, Run, register
 from distillbias.studies.runner import run_study
 from distillbias.studies.store import Store
 from distillbias.studies.study import Study
+from distillbias.training.recipe import WarmupCosine
+
+
+@register
+@dataclass(frozen=True)
+class Unhurried(WarmupCosine):
+    """A millisecond a step is slept through, so that no machine has a run over before it can be disturbed."""
+
+    def factor(self, step: int, total: int) -> float:
+        time.sleep(1e-3)
+        return super().factor(step, total)
+
 
 MODEL = MLPConfig(widths=(64, 32))
-RECIPE = replace(tiny.RECIPE, epochs=30, batch=64)
+RECIPE = replace(tiny.RECIPE, epochs=30, batch=64, schedule=Unhurried())
 EVERY = 0.2  # seconds between checkpoints
 
 
