@@ -780,22 +780,40 @@ static int find_words(
 
 enum { BREADTH = LANES == 4 ? 32 : 64 }; /* columns that registers hold the sums of, of one row */
 
+/* Sums of each column: four registers of 64 bytes are few, and an addition would wait for the last to end. */
+enum { TURNS = LANES == 16 ? 4 : 1 };
+
 /* c, BREADTH columns of a row, = a b, or `more` of it; a has the words at `places`. */
 INLINE void multiply_places(
     const word *restrict a, const int32_t *restrict places, long many, const word *restrict b, float *restrict c,
     const int more
 ) {
-    lanes sums[BREADTH / LANES];
+    lanes sums[TURNS][BREADTH / LANES];
+#pragma GCC unroll 4
+    for (int t = 0; t < TURNS; t++)
 #pragma GCC unroll 8
-    for (int v = 0; v < BREADTH / LANES; v++) sums[v] = more ? *(const lanes *)(c + v * LANES) : (lanes){0};
-    for (long k = 0; k < many; k++) {
+        for (int v = 0; v < BREADTH / LANES; v++) sums[t][v] = more && !t ? *(const lanes *)(c + v * LANES) : (lanes){0};
+    long k = 0;
+    for (; k + TURNS <= many; k += TURNS)
+#pragma GCC unroll 4
+        for (int t = 0; t < TURNS; t++) {
+            const word *const row = b + (long)places[k + t] * BREADTH;
+#pragma GCC unroll 8
+            for (int v = 0; v < BREADTH / LANES; v++)
+                sums[t][v] = add_product(sums[t][v], a[k + t], *(const words *)(row + v * LANES));
+        }
+    for (; k < many; k++) {
         const word *const row = b + (long)places[k] * BREADTH;
 #pragma GCC unroll 8
         for (int v = 0; v < BREADTH / LANES; v++)
-            sums[v] = add_product(sums[v], a[k], *(const words *)(row + v * LANES));
+            sums[0][v] = add_product(sums[0][v], a[k], *(const words *)(row + v * LANES));
     }
+#pragma GCC unroll 4
+    for (int t = 1; t < TURNS; t++)
 #pragma GCC unroll 8
-    for (int v = 0; v < BREADTH / LANES; v++) *(lanes *)(c + v * LANES) = sums[v];
+        for (int v = 0; v < BREADTH / LANES; v++) sums[0][v] += sums[t][v];
+#pragma GCC unroll 8
+    for (int v = 0; v < BREADTH / LANES; v++) *(lanes *)(c + v * LANES) = sums[0][v];
 }
 
 static __attribute__((noinline)) void multiply_row(
