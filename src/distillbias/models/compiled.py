@@ -71,17 +71,19 @@ def _plain(*layers: nn.Linear) -> bool:
 
 
 def _multiplies(x: Tensor, *layers: nn.Linear) -> Native | None:
-    """The functions that make products of rows in float32, where they take less time than torch's."""
-    precise = x.dtype == _multiplied(x) == torch.float32
-    return native(x) if precise and _outruns_torch() and _plain(*layers) else None
+    """The functions that make products of rows, where they take less time than torch's."""
+    kind = _multiplied(x)
+    return native(x) if x.dtype == kind and _outruns_torch(kind) and _plain(*layers) else None
 
 
-def _outruns_torch() -> bool:
-    """Whether native products in float32 take less time than torch's, which are MKL's: on registers of 32 bytes, in
-    turns, .81 to .91 of it. On those of 64 bytes MKL gives AMD's processors products of 32: a step of the paper's MLP
-    took .42 of its time on a Zen 5, of the Transformer .53, on an older one no less. Intel's were not measured."""
+def _outruns_torch(kind: torch.dtype) -> bool:
+    """Whether native products take less time than torch's. In float32 these are MKL's: on registers of 32 bytes ours
+    take, in turns, .81 to .91 of it. On those of 64 MKL gives AMD's processors products of 32: a step of the paper's MLP
+    took .42 of its time on a Zen 5, of the Transformer .53, on an older one no less. In bf16 oneDNN's are as fast, but
+    it writes code for each number of rows: a Transformer's first 35 steps took .85 of the time, later ones .99. On
+    Intel's processors, of which some have units for whole matrices, nothing was measured."""
     width = torch.backends.cpu.get_cpu_capability()
-    return width == "AVX2" or (width == "AVX512" and _is_amds())
+    return (width == "AVX2" and kind == torch.float32) or (width == "AVX512" and _is_amds())
 
 
 @cache
@@ -140,7 +142,7 @@ def layers(
     ):
         return None
     kind = _multiplied(x)
-    functions = native(x, kind) if kind == torch.bfloat16 or _outruns_torch() else None
+    functions = native(x, kind) if kind == torch.bfloat16 or _outruns_torch(kind) else None
     if functions is None:
         return None
     parameters, norms, chosen = [], [], []
