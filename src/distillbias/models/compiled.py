@@ -78,10 +78,10 @@ def _multiplies(x: Tensor, *layers: nn.Linear) -> Native | None:
 
 def _outruns_torch(kind: torch.dtype) -> bool:
     """Whether native products take less time than torch's. In float32 these are MKL's: on registers of 32 bytes ours
-    take, in turns, .81 to .91 of it. On those of 64 MKL gives AMD's processors products of 32: a step of the paper's MLP
-    took .42 of its time on a Zen 5, of the Transformer .53, on an older one no less. In bf16 oneDNN's are as fast, but
-    it writes code for each number of rows: a Transformer's first 35 steps took .85 of the time, later ones .99. On
-    Intel's processors, of which some have units for whole matrices, nothing was measured."""
+    take, in turns, .81 to .91 of it. On those of 64 MKL gives AMD's processors products of 32: a step of the paper's
+    MLP took .42 of its time on a Zen 5, of the Transformer .53, on an older one no less. In bf16 oneDNN's are as fast,
+    but it writes code for each number of rows: a Transformer's first 35 steps took .85 of the time, later ones .99.
+    On Intel's processors, of which some have units for whole matrices, nothing was measured."""
     width = torch.backends.cpu.get_cpu_capability()
     return (width == "AVX2" and kind == torch.float32) or (width == "AVX512" and _is_amds())
 
