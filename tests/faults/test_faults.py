@@ -76,10 +76,10 @@ def test_a_killed_worker_costs_its_run_only_and_a_second_command_says_who_works(
     running = Running(tmp_path)
     wait_for(lambda: has_checkpoint(tmp_path))
     os.kill(running.process.pid, signal.SIGSTOP)  # so that it is not done before the second command looks
+    running.kill(running.workers[0])  # which is in the middle of a run; a moment later it might wait for the next
     status, out = Running(tmp_path).ended()
     os.kill(running.process.pid, signal.SIGCONT)
     assert status == 1 and f"process {running.process.pid} already trains in" in out
-    running.kill(running.workers[0])
     status, out = running.ended()
     assert status == 0 and out.count("lost ") == 1 and "its worker died (signal 9, SIGKILL)" in out, out
     assert differences(Store(tmp_path), reference) == [] and litter(tmp_path) == []
