@@ -7,10 +7,10 @@ and 65; what is added to a residual stream of 1,408 x 128, and the norm of the s
 norm 1.20, by torch's 3.07. What follows a convolution passes over maps that no cache holds: 128 x 26 x 26 of 128
 images take 15.8 ms, 35.5 and 155. To convolve them to 64 channels takes 102 ms, by torch's 163. (All in one run, at
 commit 6043530.) Where products are small, what is around them costs as much: layers of an MLP are made whole, and
-neither weights nor their gradients are copied into bf16 and out of it. In float32, where registers are 32 bytes,
-products of an MLP and of a Transformer are made here, too, its feed-forward layers some rows at a time: 1,408 x 128 in
-18.6 ms, 23.9 and 25.5 (commit dc98fdf). A layer of 128 images, 784 to 512, takes 3.59 ms, 4.00 and 4.09, and 2.89 where
-four in five pixels are 0 (commit 6dc11b6).
+neither weights nor their gradients are copied into bf16 and out of it. Where `_outruns_torch` says so, products of an
+MLP and of a Transformer are made here, too, its feed-forward layers some rows at a time: 1,408 x 128 in 18.6 ms, 23.9
+and 25.5, in float32 on AVX2 (commit dc98fdf). There a layer of 128 images, 784 to 512, takes 3.59 ms, 4.00 and 4.09,
+and 2.89 where four in five pixels are 0 (commit 6dc11b6).
 """
 
 from collections.abc import Sequence
