@@ -1294,11 +1294,147 @@ static void keep_columns(
 
 /* ---- what words add to an LSTM's gates, [batch, time, inputs] to [time, batch, wide], where dropout lets few inputs of
    a sentence through, the same for all its words: those products alone are made. `mask`, [batch, inputs]: what inputs
-   are multiplied with. */
+   are multiplied with. `wide` is in whole lanes of words. */
 
-/* Of each sentence its kept inputs, [batch, inputs], and how many they are. */
-static void kept_inputs(const float *restrict mask, long batch, long inputs, int32_t *restrict kept, int32_t *many) {
-    for (long b = 0; b < batch; b++) many[b] = kept_units(mask + b * inputs, inputs, kept + b * inputs);
+enum {
+    READ = LANES == 16 ? 12 : 6, /* words of a sentence whose sums registers hold, of two vectors each */
+    TWO = 2 * LANES,             /* columns in these */
+    HALF = 1 << 19               /* bytes of weights that a processor's second cache keeps beside what they meet */
+};
+
+/* Of each sentence the kept inputs, [batch, `most`], the last of an odd number twice, and how many they are. */
+static void kept_inputs(
+    const float *restrict mask, long batch, long inputs, long most, int32_t *restrict kept, int32_t *restrict many
+) {
+    for (long b = 0; b < batch; b++, mask += inputs, kept += most) {
+        many[b] = kept_units(mask, inputs, kept);
+        if (many[b] % 2) kept[many[b]] = kept[many[b] - 1];
+    }
+}
+
+/* The weight, [wide, inputs], as values on their side. Not 0 where there is no memory. */
+static int turn_whole(const float *restrict weight, value *restrict to, long wide, long inputs) {
+    float *const turned = lines_of(inputs * COLUMNS);
+    if (!turned) return 1;
+    for (long n = 0; n < wide; n += COLUMNS) {
+        const long some = wide - n < COLUMNS ? wide - n : COLUMNS;
+        flip(weight + n * inputs, turned, some, inputs);
+        for (long k = 0; k < inputs; k++) put_row(turned + k * some, to + k * wide + n, some);
+    }
+    free(turned);
+    return 0;
+}
+
+/* TWO columns of one row of words, which are values of these rows. */
+INLINE void join_columns(const value *restrict even, const value *restrict odd, words to[2]) {
+#ifdef BF16
+    typedef value values __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
+    for (int v = 0; v < 2; v++)
+        to[v] = __builtin_convertvector(*(const values *)(even + v * LANES), words) |
+                __builtin_convertvector(*(const values *)(odd + v * LANES), words) << 16;
+#else
+    (void)odd;
+    for (int v = 0; v < 2; v++) to[v] = *(const words *)(even + v * LANES);
+#endif
+}
+
+/* TWO gates of some words. `chosen`, [rows, deep]: of each word the kept inputs; of `columns` there are `wide`. */
+INLINE void enter_words(
+    const word *restrict chosen, long deep, const int32_t *restrict kept, const value *restrict columns, long wide,
+    value *restrict gates, long apart, const int rows
+) {
+    lanes sums[READ][2];
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < 2; v++) sums[i][v] = (lanes){0};
+    for (long k = 0; k < deep; k++) {
+        words with[2];
+        join_columns(columns + kept[EACH * k] * wide, columns + kept[EACH * k + EACH - 1] * wide, with);
+        for (int i = 0; i < rows; i++)
+            for (int v = 0; v < 2; v++) sums[i][v] = add_product(sums[i][v], chosen[i * deep + k], with[v]);
+    }
+    for (int i = 0; i < rows; i++) {
+        float found[TWO] __attribute__((aligned(64)));
+        for (int v = 0; v < 2; v++) *(lanes *)(found + v * LANES) = sums[i][v];
+        put_row(found, gates + i * apart, TWO);
+    }
+}
+
+/* The gradients by two inputs of some words: sums of products of their slopes, [rows, wide], with rows of the weight. */
+INLINE void leave_words(
+    const value *restrict slopes, const value *restrict one, const value *restrict other, long wide,
+    float (*restrict found)[2], const int rows
+) {
+    lanes sums[READ][2];
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < 2; v++) sums[i][v] = (lanes){0};
+    for (long n = 0; n < wide; n += EACH * LANES) {
+        const words with[2] = {*(const words *)(one + n), *(const words *)(other + n)};
+        for (int i = 0; i < rows; i++) {
+            const words from = *(const words *)(slopes + i * wide + n);
+            for (int v = 0; v < 2; v++) sums[i][v] = add_products(sums[i][v], from, with[v]);
+        }
+    }
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < 2; v++) {
+            float all[LANES] __attribute__((aligned(64)));
+            *(lanes *)all = sums[i][v];
+            found[i][v] = sum_of(all);
+        }
+}
+
+/* More of the gradient by TWO columns of the weight, `sums`, [inputs, TWO]; `turned`, [many, deep]: of each kept input
+   words of EACH of the sentence's words, of which there are `time` from here on. */
+INLINE void learn_words(
+    const value *restrict slopes, long wide, long time, const word *restrict turned, long deep,
+    const int32_t *restrict kept, long many, float *restrict sums, const int rows
+) {
+    words from[READ][2];
+    for (int i = 0; i < rows; i++) {
+        const long even = EACH * i, odd = even + EACH <= time ? even + EACH - 1 : even;
+        join_columns(slopes + even * wide, slopes + odd * wide, from[i]);
+    }
+    for (long k = 0; k < many; k++, turned += deep) {
+        float *const sum = sums + kept[k] * TWO;
+        lanes found[2] = {*(const lanes *)sum, *(const lanes *)(sum + LANES)};
+        for (int i = 0; i < rows; i++)
+            for (int v = 0; v < 2; v++) found[v] = add_product(found[v], turned[i], from[i][v]);
+        for (int v = 0; v < 2; v++) *(lanes *)(sum + v * LANES) = found[v];
+    }
+}
+
+/* Each for itself, as multiply_block's are. */
+#define READS(rows)                                                                                                    \
+    static __attribute__((noinline)) void enter_##rows(                                                                \
+        const word *restrict chosen, long deep, const int32_t *restrict kept, const value *restrict columns,           \
+        long wide, value *restrict gates, long apart                                                                   \
+    ) {                                                                                                                \
+        enter_words(chosen, deep, kept, columns, wide, gates, apart, rows < READ ? rows : READ);                       \
+    }                                                                                                                  \
+    static __attribute__((noinline)) void leave_##rows(                                                                \
+        const value *restrict slopes, const value *restrict one, const value *restrict other, long wide,               \
+        float (*restrict found)[2]                                                                                     \
+    ) {                                                                                                                \
+        leave_words(slopes, one, other, wide, found, rows < READ ? rows : READ);                                       \
+    }                                                                                                                  \
+    static __attribute__((noinline)) void learn_##rows(                                                                \
+        const value *restrict slopes, long wide, long time, const word *restrict turned, long deep,                    \
+        const int32_t *restrict kept, long many, float *restrict sums                                                  \
+    ) {                                                                                                                \
+        learn_words(slopes, wide, time, turned, deep, kept, many, sums, rows < READ ? rows : READ);                    \
+    }
+#define UP_TO_READ(f) f(1) f(2) f(3) f(4) f(5) f(6) f(7) f(8) f(9) f(10) f(11) f(12)
+UP_TO_READ(READS)
+#define READER(rows) {enter_##rows, leave_##rows, learn_##rows},
+static const struct {
+    void (*enter)(const word *, long, const int32_t *, const value *, long, value *, long);
+    void (*leave)(const value *, const value *, const value *, long, float (*)[2]);
+    void (*learn)(const value *, long, long, const word *, long, const int32_t *, long, float *);
+} OF_WORDS[] = {UP_TO_READ(READER)}; /* of one word, of two and so on */
+
+/* As many of `rows` as are read at once: of each time as many, or nearly. */
+static inline long read_of(long rows) {
+    const long times = (rows + READ - 1) / READ;
+    return times ? (rows + times - 1) / times : 1;
 }
 
 /* Of one sentence the kept inputs as multiplied, [time, whole words of them], the rest of the last word 0. */
@@ -1313,168 +1449,111 @@ static void choose_inputs(
     }
 }
 
-/* `some` columns of gates; `chosen` as above, of each sentence in room for all inputs, `weight` from their row on. */
-static int enter_columns(
-    const value *restrict chosen, const int32_t *restrict kept, const int32_t *restrict many,
-    const float *restrict weight, value *restrict gates, long some, long batch, long time, long inputs, long wide
+/* The same on its side, [many, words of EACH of the sentence's words], the rest of the last word 0. */
+static void turn_inputs(
+    const value *restrict x, const float *restrict mask, const int32_t *restrict kept, long many, long time,
+    long inputs, value *restrict to
 ) {
-    const long most = round_up(inputs, EACH);
-    float *const turned = lines_of((2 * inputs + most / EACH + time) * COLUMNS);
-    if (!turned) return 1;
-    value *const columns = (value *)(turned + inputs * COLUMNS); /* of the weight, [inputs, COLUMNS] */
-    word *const stacked = (word *)(turned + 2 * inputs * COLUMNS);
-    float *const found = (float *)(stacked + most / EACH * COLUMNS);
-    flip(weight, turned, some, inputs);
-    if (some < COLUMNS) memset(columns, 0, inputs * COLUMNS * sizeof *columns);
-    for (long k = 0; k < inputs; k++) put_row(turned + k * some, columns + k * COLUMNS, some);
-    for (long b = 0; b < batch; b++, kept += inputs, chosen += time * most) {
-        const long inner = (many[b] + EACH - 1) / EACH;
-        for (long k = 0; k < many[b]; k += EACH) {
-            const value *restrict even = columns + kept[k] * COLUMNS;
-            const value *restrict odd = columns + kept[k + EACH <= many[b] ? k + EACH - 1 : k] * COLUMNS;
-            for (long n = 0; n < COLUMNS; n += PANEL) {
-                word *restrict to = stacked + n * inner + k / EACH * PANEL;
-#pragma omp simd
-                for (long j = 0; j < PANEL; j++) to[j] = join(even[n + j], odd[n + j]);
-            }
-        }
-        if (!inner) memset(found, 0, time * COLUMNS * sizeof *found);
-        multiply_rows((const word *)chosen, stacked, found, COLUMNS, time, inner, COLUMNS);
-        for (long t = 0; t < time; t++) put_row(found + t * COLUMNS, gates + (t * batch + b) * wide, some);
-    }
-    free(turned);
-    return 0;
+    const long wide = round_up(time, EACH);
+    for (long t = 0; t < wide; t++, x += inputs)
+        for (long k = 0; k < many; k++) to[k * wide + t] = t < time ? put(get(x[kept[k]]) * mask[kept[k]]) : 0;
 }
 
-/* Not 0 where there is no memory, as above. */
+/* Not 0 where there is no memory. */
 int enter(
     const value *restrict x, const float *restrict mask, const float *restrict weight, value *restrict gates,
     long batch, long time, long inputs, long wide
 ) {
-    const long most = round_up(inputs, EACH);
-    value *const chosen = (value *)lines_of(batch * (time * most + inputs + 1));
-    if (!chosen) return 1;
-    int32_t *const kept = (int32_t *)((float *)chosen + batch * time * most), *const many = kept + batch * inputs;
-    kept_inputs(mask, batch, inputs, kept, many);
-    for (long b = 0; b < batch; b++)
-        choose_inputs(
-            x + b * time * inputs, mask + b * inputs, kept + b * inputs, many[b], time, inputs,
-            chosen + b * time * most
-        );
-    int failed = 0;
-#pragma omp parallel for schedule(dynamic) reduction(| : failed)
-    for (long n = 0; n < wide; n += COLUMNS)
-        failed |= enter_columns(
-            chosen, kept, many, weight + n * inputs, gates + n, wide - n < COLUMNS ? wide - n : COLUMNS, batch, time,
-            inputs, wide
-        );
-    free(chosen);
+    const long most = round_up(inputs, 2), fit = HALF / (inputs * (long)sizeof(value)) / TWO * TWO;
+    const long broad = fit > TWO ? fit : TWO; /* columns of the weight that all sentences meet before others */
+    float *const room = lines_of(inputs * wide + batch * (time * most + most + 1));
+    if (!room) return 1;
+    value *const columns = (value *)room, *const chosen = (value *)(room + inputs * wide);
+    int32_t *const kept = (int32_t *)(room + inputs * wide + batch * time * most), *const many = kept + batch * most;
+    kept_inputs(mask, batch, inputs, most, kept, many);
+    const int failed = turn_whole(weight, columns, wide, inputs);
+    for (long first = 0; first < wide && !failed; first += broad)
+#pragma omp parallel for
+        for (long b = 0; b < batch; b++) {
+            const long deep = (many[b] + EACH - 1) / EACH, some = read_of(time);
+            const int32_t *const here = kept + b * most;
+            value *const of = chosen + b * time * most;
+            if (!first) choose_inputs(x + b * time * inputs, mask + b * inputs, here, many[b], time, inputs, of);
+            for (long t = 0; t < time; t += some)
+                for (long n = first; n < first + broad && n < wide; n += TWO)
+                    OF_WORDS[(time - t < some ? time - t : some) - 1].enter(
+                        (const word *)of + t * deep, deep, here, columns + n, wide, gates + (t * batch + b) * wide + n,
+                        batch * wide
+                    );
+        }
+    free(room);
     return failed;
 }
 
-enum { WORDS = 3, UNITS = 4 }; /* of slopes and of inputs, whose products registers sum at once */
-
-/* Of words of slopes, `apart` apart, and the weights of inputs that are kept, [inputs, wide], the sums of products. */
-INLINE void multiply_along(
-    const value *restrict slopes, long apart, const value *restrict weight, const int32_t *restrict kept, long wide,
-    float (*restrict found)[WORDS], const int words_here, const int units
-) {
-    lanes sums[UNITS][WORDS];
-    for (int j = 0; j < units; j++)
-        for (int i = 0; i < words_here; i++) sums[j][i] = (lanes){0};
-    for (long n = 0; n < wide; n += EACH * LANES) {
-        words from[WORDS];
-        for (int i = 0; i < words_here; i++) from[i] = *(const words *)(slopes + i * apart + n);
-        for (int j = 0; j < units; j++) {
-            const words with = *(const words *)(weight + kept[j] * wide + n);
-            for (int i = 0; i < words_here; i++) sums[j][i] = add_products(sums[j][i], from[i], with);
-        }
-    }
-    for (int j = 0; j < units; j++)
-        for (int i = 0; i < words_here; i++) {
-            float all[LANES] __attribute__((aligned(64)));
-            *(lanes *)all = sums[j][i];
-            found[j][i] = sum_of(all);
-        }
-}
-
-/* Of one sentence the gradient by its inputs; the next word's slopes are `apart`. */
+/* Of one sentence the gradient by its inputs. */
 static void leave(
-    const value *restrict slopes, long apart, const value *restrict weight, const float *restrict mask,
+    const value *restrict slopes, const value *restrict columns, const float *restrict mask,
     const int32_t *restrict kept, long many, value *restrict down, long time, long inputs, long wide
 ) {
+    const long some = read_of(time);
     memset(down, 0, time * inputs * sizeof *down);
-    for (long k = 0, units; k < many; k += units) {
-        units = many - k >= UNITS ? UNITS : 1;
-        for (long t = 0, here; t < time; t += here) {
-            here = time - t < WORDS ? time - t : WORDS;
-            float found[UNITS][WORDS];
-#define ALONG(words, units) multiply_along(slopes + t * apart, apart, weight, kept + k, wide, found, words, units)
-#define ALONG_UNITS(words) (units == 1 ? ALONG(words, 1) : ALONG(words, UNITS))
-            if (here == WORDS) ALONG_UNITS(WORDS);
-            else if (here == 2) ALONG_UNITS(2);
-            else ALONG_UNITS(1);
-            for (long j = 0; j < units; j++)
+    for (long t = 0; t < time; t += some)
+        for (long k = 0; k < many; k += 2) {
+            const long here = time - t < some ? time - t : some;
+            float found[READ][2];
+            OF_WORDS[here - 1].leave(
+                slopes + t * wide, columns + kept[k] * wide, columns + kept[k + 1] * wide, wide, found
+            );
+            for (long j = 0; j < 2 && k + j < many; j++)
                 for (long i = 0; i < here; i++)
-                    down[(t + i) * inputs + kept[k + j]] = put(found[j][i] * mask[kept[k + j]]);
+                    down[(t + i) * inputs + kept[k + j]] = put(found[i][j] * mask[kept[k + j]]);
         }
-    }
 }
 
-/* The gradient by `some` rows of the weight; `turned`: columns of what was chosen, of each sentence in `room` words. */
-static int entered_rows(
-    const value *restrict slopes, const word *restrict turned, long room, const int32_t *restrict kept,
-    const int32_t *restrict many, float *restrict on_weight, long some, long batch, long time, long inputs, long wide
-) {
-    const long deep = (time + EACH - 1) / EACH, lanes_wide = round_up(some, LANES);
-    float *const sums = lines_of(inputs * (some + COLUMNS) + deep * lanes_wide);
-    if (!sums) return 1;
-    float *const found = sums + inputs * some;
-    word *const stacked = (word *)(found + inputs * COLUMNS);
-    memset(sums, 0, inputs * some * sizeof *sums);
-    for (long b = 0; b < batch; b++, turned += room, kept += inputs) {
-        stack_rows(slopes + b * wide, time, some, batch * wide, stacked, lanes_wide, PANEL);
-        multiply_columns(turned, deep, stacked, found, COLUMNS, many[b], deep, some, 0);
-        for (long k = 0; k < many[b]; k++)
-#pragma omp simd
-            for (long j = 0; j < some; j++) sums[kept[k] * some + j] += found[k * COLUMNS + j];
-    }
-    flip(sums, on_weight, inputs, some);
-    free(sums);
-    return 0;
-}
-
-/* Gradients by x and by the weight; `wide` is in whole lanes of words. */
+/* Gradients by x and by the weight. */
 int enter_back(
     const value *restrict slopes, const value *restrict x, const float *restrict mask, const float *restrict weight,
     value *restrict down, float *restrict on_weight, long batch, long time, long inputs, long wide
 ) {
-    const long most = round_up(inputs, EACH), room = (time + EACH - 1) / EACH * round_up(most, BESIDE);
-    float *const rows = lines_of(2 * inputs * wide + batch * (time * most + room + inputs + 1));
-    if (!rows) return 1;
-    value *const columns = (value *)(rows + inputs * wide), *const chosen = (value *)(rows + 2 * inputs * wide);
-    word *const turned = (word *)(rows + 2 * inputs * wide + batch * time * most);
-    int32_t *const kept = (int32_t *)(turned + batch * room), *const many = kept + batch * inputs;
-    kept_inputs(mask, batch, inputs, kept, many);
-    flip(weight, rows, wide, inputs);
-    put_row(rows, columns, inputs * wide);
+    const long most = round_up(inputs, 2), deep = (time + EACH - 1) / EACH, long_ = batch * time * wide;
+    float *const room = lines_of(inputs * wide + long_ + batch * (deep * most + most + 1));
+    if (!room) return 1;
+    value *const columns = (value *)room, *const beside = (value *)(room + inputs * wide); /* of each sentence slopes */
+    word *const turned = (word *)(room + inputs * wide + long_);
+    int32_t *const kept = (int32_t *)(turned + batch * deep * most), *const many = kept + batch * most;
+    kept_inputs(mask, batch, inputs, most, kept, many);
+    int failed = turn_whole(weight, columns, wide, inputs);
+    if (!failed)
 #pragma omp parallel for
-    for (long b = 0; b < batch; b++) {
-        const float *const factors = mask + b * inputs;
-        const int32_t *const here = kept + b * inputs;
-        const long first = b * time * inputs;
-        leave(slopes + b * wide, batch * wide, columns, factors, here, many[b], down + first, time, inputs, wide);
-        choose_inputs(x + first, factors, here, many[b], time, inputs, chosen + b * time * most);
-        turn_columns(chosen + b * time * most, time, round_up(many[b], EACH), turned + b * room);
-    }
-    int failed = 0;
+        for (long b = 0; b < batch; b++) {
+            const float *const factors = mask + b * inputs;
+            const int32_t *const here = kept + b * most;
+            const long first = b * time * inputs;
+            value *const mine = beside + b * time * wide;
+            for (long t = 0; t < time; t++)
+                memcpy(mine + t * wide, slopes + (t * batch + b) * wide, wide * sizeof *mine);
+            leave(mine, columns, factors, here, many[b], down + first, time, inputs, wide);
+            turn_inputs(x + first, factors, here, many[b], time, inputs, (value *)(turned + b * deep * most));
+        }
 #pragma omp parallel for schedule(dynamic) reduction(| : failed)
-    for (long n = 0; n < wide; n += COLUMNS)
-        failed |= entered_rows(
-            slopes + n, turned, room, kept, many, on_weight + n * inputs, wide - n < COLUMNS ? wide - n : COLUMNS,
-            batch, time, inputs, wide
-        );
-    free(rows);
+    for (long n = 0; n < wide; n += TWO) {
+        float *const sums = lines_of(inputs * TWO);
+        const long some = read_of(deep);
+        if (!sums) {
+            failed = 1;
+            continue;
+        }
+        memset(sums, 0, inputs * TWO * sizeof *sums);
+        for (long b = 0; b < batch; b++)
+            for (long r = 0; r < deep; r += some)
+                OF_WORDS[(deep - r < some ? deep - r : some) - 1].learn(
+                    beside + (b * time + EACH * r) * wide + n, wide, time - EACH * r, turned + b * deep * most + r, deep,
+                    kept + b * most, many[b], sums
+                );
+        flip(sums, on_weight + n * inputs, inputs, TWO);
+        free(sums);
+    }
+    free(room);
     return failed;
 }
 
