@@ -1459,17 +1459,17 @@ static void turn_inputs(
         for (long k = 0; k < many; k++) to[k * wide + t] = t < time ? put(get(x[kept[k]]) * mask[kept[k]]) : 0;
 }
 
-/* Not 0 where there is no memory. */
+/* `columns`, [inputs, wide], get the weight on its side. Not 0 where there is no memory. */
 int enter(
-    const value *restrict x, const float *restrict mask, const float *restrict weight, value *restrict gates,
-    long batch, long time, long inputs, long wide
+    const value *restrict x, const float *restrict mask, const float *restrict weight, value *restrict columns,
+    value *restrict gates, long batch, long time, long inputs, long wide
 ) {
     const long most = round_up(inputs, 2), fit = HALF / (inputs * (long)sizeof(value)) / TWO * TWO;
     const long broad = fit > TWO ? fit : TWO; /* columns of the weight that all sentences meet before others */
-    float *const room = lines_of(inputs * wide + batch * (time * most + most + 1));
+    float *const room = lines_of(batch * (time * most + most + 1));
     if (!room) return 1;
-    value *const columns = (value *)room, *const chosen = (value *)(room + inputs * wide);
-    int32_t *const kept = (int32_t *)(room + inputs * wide + batch * time * most), *const many = kept + batch * most;
+    value *const chosen = (value *)room;
+    int32_t *const kept = (int32_t *)(room + batch * time * most), *const many = kept + batch * most;
     kept_inputs(mask, batch, inputs, most, kept, many);
     const int failed = turn_whole(weight, columns, wide, inputs);
     for (long first = 0; first < wide && !failed; first += broad)
@@ -1510,31 +1510,30 @@ static void leave(
         }
 }
 
-/* Gradients by x and by the weight. */
+/* Gradients by x and by the weight, whose `columns` enter has made. */
 int enter_back(
-    const value *restrict slopes, const value *restrict x, const float *restrict mask, const float *restrict weight,
+    const value *restrict slopes, const value *restrict x, const float *restrict mask, const value *restrict columns,
     value *restrict down, float *restrict on_weight, long batch, long time, long inputs, long wide
 ) {
-    const long most = round_up(inputs, 2), deep = (time + EACH - 1) / EACH, long_ = batch * time * wide;
-    float *const room = lines_of(inputs * wide + long_ + batch * (deep * most + most + 1));
+    const long most = round_up(inputs, 2), deep = (time + EACH - 1) / EACH, all = batch * time * wide;
+    float *const room = lines_of(all + batch * (deep * most + most + 1));
     if (!room) return 1;
-    value *const columns = (value *)room, *const beside = (value *)(room + inputs * wide); /* of each sentence slopes */
-    word *const turned = (word *)(room + inputs * wide + long_);
+    value *const beside = (value *)room; /* the slopes of each sentence */
+    word *const turned = (word *)(room + all);
     int32_t *const kept = (int32_t *)(turned + batch * deep * most), *const many = kept + batch * most;
     kept_inputs(mask, batch, inputs, most, kept, many);
-    int failed = turn_whole(weight, columns, wide, inputs);
-    if (!failed)
 #pragma omp parallel for
-        for (long b = 0; b < batch; b++) {
-            const float *const factors = mask + b * inputs;
-            const int32_t *const here = kept + b * most;
-            const long first = b * time * inputs;
-            value *const mine = beside + b * time * wide;
-            for (long t = 0; t < time; t++)
-                memcpy(mine + t * wide, slopes + (t * batch + b) * wide, wide * sizeof *mine);
-            leave(mine, columns, factors, here, many[b], down + first, time, inputs, wide);
-            turn_inputs(x + first, factors, here, many[b], time, inputs, (value *)(turned + b * deep * most));
-        }
+    for (long b = 0; b < batch; b++) {
+        const float *const factors = mask + b * inputs;
+        const int32_t *const here = kept + b * most;
+        const long first = b * time * inputs;
+        value *const mine = beside + b * time * wide;
+        for (long t = 0; t < time; t++)
+            memcpy(mine + t * wide, slopes + (t * batch + b) * wide, wide * sizeof *mine);
+        leave(mine, columns, factors, here, many[b], down + first, time, inputs, wide);
+        turn_inputs(x + first, factors, here, many[b], time, inputs, (value *)(turned + b * deep * most));
+    }
+    int failed = 0;
 #pragma omp parallel for schedule(dynamic) reduction(| : failed)
     for (long n = 0; n < wide; n += TWO) {
         float *const sums = lines_of(inputs * TWO);

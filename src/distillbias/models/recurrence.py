@@ -80,9 +80,9 @@ class _NativeLstm(torch.autograd.Function):
             x, weight_ih = x.transpose(0, 1).reshape(time * batch, inputs), weight_ih.to(x.dtype)
             gates = (x @ weight_ih.t()).view(time, batch, 4 * width)
         else:
-            x, weight_ih, entering = x.contiguous(), weight_ih.contiguous(), entering.contiguous()
-            gates = x.new_empty(time, batch, 4 * width)
-            functions("enter", x, entering, weight_ih, gates, batch, time, inputs, 4 * width)
+            x, weight, entering = x.contiguous(), weight_ih.contiguous(), entering.contiguous()
+            gates, weight_ih = x.new_empty(time, batch, 4 * width), x.new_empty(inputs, 4 * width)  # that on its side
+            functions("enter", x, entering, weight, weight_ih, gates, batch, time, inputs, 4 * width)
         cells = torch.empty(time, batch, width)
         said, squashed = x.new_empty(batch, time, width), x.new_empty(time, batch, width)
         states = x.new_empty(time, batch, width + width % 2)  # room for all units in pairs
@@ -101,7 +101,7 @@ class _NativeLstm(torch.autograd.Function):
         if entering is None:
             on_x, on_ih = _entered(slopes, x, weight_ih)
         else:
-            on_x, on_ih = torch.empty_like(x), torch.empty_like(weight_ih)
+            on_x, on_ih = torch.empty_like(x), on_hh.new_empty(4 * len(mask), x.shape[2])
             ctx.functions("enter_back", slopes, x, entering, weight_ih, on_x, on_ih, *x.shape, 4 * len(mask))
         return on_x, on_ih.float(), on_hh, on_bias, None, None, None
 
