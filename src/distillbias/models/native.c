@@ -1328,10 +1328,11 @@ static int turn_whole(const float *restrict weight, value *restrict to, long wid
 /* TWO columns of one row of words, which are values of these rows. */
 INLINE void join_columns(const value *restrict even, const value *restrict odd, words to[2]) {
 #ifdef BF16
-    typedef value values __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
-    for (int v = 0; v < 2; v++)
-        to[v] = __builtin_convertvector(*(const values *)(even + v * LANES), words) |
-                __builtin_convertvector(*(const values *)(odd + v * LANES), words) << 16;
+    typedef value values __attribute__((vector_size(2 * TWO), aligned(2), may_alias));
+    const values one = *(const values *)even, other = *(const values *)odd;
+#define JOINED(i, first) (first) + (i), (first) + (i) + TWO
+    to[0] = (words)__builtin_shuffle(one, other, (values){ALL(JOINED, 0)});
+    to[1] = (words)__builtin_shuffle(one, other, (values){ALL(JOINED, LANES)});
 #else
     (void)odd;
     for (int v = 0; v < 2; v++) to[v] = *(const words *)(even + v * LANES);
@@ -1352,11 +1353,10 @@ INLINE void enter_words(
         for (int i = 0; i < rows; i++)
             for (int v = 0; v < 2; v++) sums[i][v] = add_product(sums[i][v], chosen[i * deep + k], with[v]);
     }
-    for (int i = 0; i < rows; i++) {
-        float found[TWO] __attribute__((aligned(64)));
-        for (int v = 0; v < 2; v++) *(lanes *)(found + v * LANES) = sums[i][v];
-        put_row(found, gates + i * apart, TWO);
-    }
+#pragma GCC unroll 12
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 2
+        for (int v = 0; v < 2; v++) put_lanes(sums[i][v], gates + i * apart + v * LANES);
 }
 
 /* The gradients by two inputs of some words: sums of products of their slopes, [rows, wide], with rows of the weight. */
@@ -1374,7 +1374,9 @@ INLINE void leave_words(
             for (int v = 0; v < 2; v++) sums[i][v] = add_products(sums[i][v], from, with[v]);
         }
     }
+#pragma GCC unroll 12
     for (int i = 0; i < rows; i++)
+#pragma GCC unroll 2
         for (int v = 0; v < 2; v++) {
             float all[LANES] __attribute__((aligned(64)));
             *(lanes *)all = sums[i][v];
@@ -1437,26 +1439,17 @@ static inline long read_of(long rows) {
     return times ? (rows + times - 1) / times : 1;
 }
 
-/* Of one sentence the kept inputs as multiplied, [time, whole words of them], the rest of the last word 0. */
+/* Of one sentence the kept inputs as multiplied, of a word `next` after those of the word before, `apart` apart. */
 static void choose_inputs(
     const value *restrict x, const float *restrict mask, const int32_t *restrict kept, long many, long time,
-    long inputs, value *restrict to
+    long inputs, value *restrict to, long next, long apart
 ) {
-    const long wide = round_up(many, EACH);
-    for (long t = 0; t < time; t++, x += inputs, to += wide) {
-        for (long k = 0; k < many; k++) to[k] = put(get(x[kept[k]]) * mask[kept[k]]);
-        if (many < wide) to[many] = 0;
+    value all[inputs]; /* rounded together, which takes less time than one by one */
+    for (long t = 0; t < time; t++, x += inputs, to += next) {
+#pragma omp simd
+        for (long n = 0; n < inputs; n++) all[n] = put(get(x[n]) * mask[n]);
+        for (long k = 0; k < many; k++) to[k * apart] = all[kept[k]];
     }
-}
-
-/* The same on its side, [many, words of EACH of the sentence's words], the rest of the last word 0. */
-static void turn_inputs(
-    const value *restrict x, const float *restrict mask, const int32_t *restrict kept, long many, long time,
-    long inputs, value *restrict to
-) {
-    const long wide = round_up(time, EACH);
-    for (long t = 0; t < wide; t++, x += inputs)
-        for (long k = 0; k < many; k++) to[k * wide + t] = t < time ? put(get(x[kept[k]]) * mask[kept[k]]) : 0;
 }
 
 /* `columns`, [inputs, wide], get the weight on its side. Not 0 where there is no memory. */
@@ -1478,7 +1471,12 @@ int enter(
             const long deep = (many[b] + EACH - 1) / EACH, some = read_of(time);
             const int32_t *const here = kept + b * most;
             value *const of = chosen + b * time * most;
-            if (!first) choose_inputs(x + b * time * inputs, mask + b * inputs, here, many[b], time, inputs, of);
+            if (!first) {
+                memset(of, 0, time * deep * sizeof(word));
+                choose_inputs(
+                    x + b * time * inputs, mask + b * inputs, here, many[b], time, inputs, of, EACH * deep, 1
+                );
+            }
             for (long t = 0; t < time; t += some)
                 for (long n = first; n < first + broad && n < wide; n += TWO)
                     OF_WORDS[(time - t < some ? time - t : some) - 1].enter(
@@ -1531,7 +1529,9 @@ int enter_back(
         for (long t = 0; t < time; t++)
             memcpy(mine + t * wide, slopes + (t * batch + b) * wide, wide * sizeof *mine);
         leave(mine, columns, factors, here, many[b], down + first, time, inputs, wide);
-        turn_inputs(x + first, factors, here, many[b], time, inputs, (value *)(turned + b * deep * most));
+        word *const of = turned + b * deep * most; /* [many, words of EACH of the sentence's words] */
+        memset(of, 0, many[b] * deep * sizeof *of);
+        choose_inputs(x + first, factors, here, many[b], time, inputs, (value *)of, 1, EACH * deep);
     }
     int failed = 0;
 #pragma omp parallel for schedule(dynamic) reduction(| : failed)
