@@ -110,7 +110,7 @@ def said_of_all(tensors: list[Tensor], mask: Tensor, entering: Tensor) -> list[T
     return both_ways(lambda x, *rest: lstm(x * entering[:, None].to(x.dtype), *rest), tensors, mask)
 
 
-@pytest.mark.parametrize("time", [1, 2, 3, 7, 14])
+@pytest.mark.parametrize("time", [1, 2, 3, 7, 14, 27])
 @pytest.mark.parametrize(("dtype", "apart"), [(torch.float64, 1e-12), (torch.float32, 2e-5)])
 def test_of_few_inputs(time: int, dtype: torch.dtype, apart: float) -> None:
     tensors, mask, entering = narrow(time, dtype)
@@ -121,11 +121,13 @@ def test_of_few_inputs(time: int, dtype: torch.dtype, apart: float) -> None:
     assert not found[1][entering[:, None].expand_as(found[1]) == 0].any()  # to the bit: nothing comes through
 
 
-def test_of_few_inputs_in_bf16() -> None:
+@pytest.mark.parametrize("factors", [torch.float32, torch.bfloat16])
+def test_of_few_inputs_in_bf16(factors: torch.dtype) -> None:
     exact = said_of_all(*narrow(7, torch.float64))
     tensors, mask, entering = narrow(7, torch.float32)
+    few = entering.to(factors)  # of the type of what comes in, as a layer of dropout makes them
     with torch.autocast("cpu", torch.bfloat16):
-        found = both_ways(lambda *each: lstm(*each, entering), tensors, mask), said_of_all(tensors, mask, entering)
+        found = both_ways(lambda *each: lstm(*each, few), tensors, mask), said_of_all(tensors, mask, entering)
     for right, *pair in zip(exact, *found, strict=True):
         few, all_of_them = (float((each - right).norm() / right.norm()) for each in pair)
         assert few < 0.03 and few < 1.5 * all_of_them

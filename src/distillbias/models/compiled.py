@@ -46,7 +46,7 @@ def product(
 ) -> tuple[Float[Tensor, "*rows after"], Float[Tensor, " after"] | None]:
     """`layer(x)`; on a CPU without its bias, and the bias, which a native function adds: torch writes it to every row
     before it multiplies, and sums its gradient in a pass of its own."""
-    if not (_plain(layer) and native(x, _multiplied(x))):
+    if not (_plain(layer) and native(x, multiplied(x))):
         return layer(x), None
     functions = _multiplies(x, layer)
     if functions is None:
@@ -72,7 +72,7 @@ def _plain(*layers: nn.Linear) -> bool:
 
 def _multiplies(x: Tensor, *layers: nn.Linear) -> Native | None:
     """The functions that make products of rows, where they take less time than torch's."""
-    kind = _multiplied(x)
+    kind = multiplied(x)
     return native(x) if x.dtype == kind and _outruns_torch(kind) and _plain(*layers) else None
 
 
@@ -82,8 +82,12 @@ def _outruns_torch(kind: torch.dtype) -> bool:
     MLP took .42 of its time on a Zen 5, of the Transformer .53, on an older one no less. In bf16 oneDNN's are as fast,
     but it writes code for each number of rows: a Transformer's first 35 steps took .85 of the time, later ones .99.
     On Intel's processors, of which some have units for whole matrices, nothing was measured."""
-    width = torch.backends.cpu.get_cpu_capability()
-    return (width == "AVX2" and kind == torch.float32) or (width == "AVX512" and _is_amds())
+    return (torch.backends.cpu.get_cpu_capability() == "AVX2" and kind == torch.float32) or on_wide_amds()
+
+
+def on_wide_amds() -> bool:
+    """Whether this is one of AMD's processors with registers of 64 bytes."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX512" and _is_amds()
 
 
 @cache
@@ -141,7 +145,7 @@ def layers(
         and all(each.bias is not None and each.training and each.weight.dtype == torch.float32 for each in linears)
     ):
         return None
-    kind = _multiplied(x)
+    kind = multiplied(x)
     functions = native(x, kind) if kind == torch.bfloat16 or _outruns_torch(kind) else None
     if functions is None:
         return None
@@ -236,12 +240,12 @@ def convolve(
         and weight.is_contiguous(memory_format=torch.channels_last)
     ):
         return None
-    kind = _multiplied(x)
+    kind = multiplied(x)
     functions = native(x, kind) if weight.dtype == torch.float32 else None
     return None if functions is None else passes.Convolve.apply(x.to(kind), weight, bias, functions)
 
 
-def _multiplied(x: Tensor) -> torch.dtype:
+def multiplied(x: Tensor) -> torch.dtype:
     """The type of products with `x`."""
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
 

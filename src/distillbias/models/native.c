@@ -1465,12 +1465,12 @@ int enter(
     int32_t *const kept = (int32_t *)(room + batch * time * most), *const many = kept + batch * most;
     kept_inputs(mask, batch, inputs, most, kept, many);
     const int failed = turn_whole(weight, columns, wide, inputs);
-    for (long first = 0; first < wide && !failed; first += broad)
+    for (long first = 0; first < wide && !failed; first += broad) {
 #pragma omp parallel for
         for (long b = 0; b < batch; b++) {
             const long deep = (many[b] + EACH - 1) / EACH, some = read_of(time);
             const int32_t *const here = kept + b * most;
-            value *const of = chosen + b * time * most;
+            value *const of = chosen + b * time * most; /* [time, whole words of inputs], the rest of the last word 0 */
             if (!first) {
                 memset(of, 0, time * deep * sizeof(word));
                 choose_inputs(
@@ -1484,6 +1484,7 @@ int enter(
                         batch * wide
                     );
         }
+    }
     free(room);
     return failed;
 }
