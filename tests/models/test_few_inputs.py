@@ -14,8 +14,8 @@ KEPT = [[3, 36], [], [0], [*range(1, 37, 4)], [*range(37)]]
 @pytest.mark.parametrize(("time", "many"), [*((time, 37) for time in (1, 2, 3, 12, 13, 25, 51)), (4, 1200)])
 @pytest.mark.parametrize(("dtype", "apart"), [(torch.float32, 3e-7), (torch.bfloat16, 2**-8)])
 def test_products_with_few_inputs(time: int, many: int, dtype: torch.dtype, apart: float) -> None:
-    """Each of them is of numbers as they are rounded, its sum is rounded once. 51 words are never read at once; of 1,200
-    inputs not all weights stay in a cache."""
+    """Each of them is of numbers as they are rounded, its sum is rounded once. 51 words are never read at once; of
+    1,200 inputs not all weights stay in a cache."""
     functions = native(torch.empty(0, dtype=dtype))
     assert functions is not None
     stream = torch.Generator().manual_seed(time)
