@@ -9,7 +9,7 @@ others: at the first batch of a length oneDNN makes code for its products, which
 training. Arithmetic is that of the model as it is written, counted operator by operator: products and convolutions,
 forward and backward, padding included; of a language model also the product that rebuilds its teacher's logits. What
 ours leaves out counts as if it were done: five ninths of a CNN's convolutions, an MLP's products with pixels that are
-0, in float32 an LSTM's with inputs that dropout has emptied (not its recurrent ones). All else a step does (dropout,
+0, an LSTM's with inputs that dropout has emptied (not its recurrent ones). All else a step does (dropout,
 norms, softmax, optimiser) counts for nothing but its time. The limit is the best of several sizes of one operation,
 two processes at once, as the trials are, in the same precision: a matrix product, and for the CNN also a 3x3
 convolution, forward and backward.
