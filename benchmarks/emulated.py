@@ -7,6 +7,7 @@ Where a processor multiplies no bfloat16 a training makes its products in float3
 one thread; both trainings of a row in one process, in turns, medians.
 """
 
+import argparse
 from itertools import islice
 from statistics import median
 from time import perf_counter
@@ -56,4 +57,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser("python -m benchmarks.emulated", description=__doc__.splitlines()[0]).parse_args()
     main()

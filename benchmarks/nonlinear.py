@@ -4,6 +4,7 @@ Forward and backward on one thread, medians of ROUNDS calls in turn: compiled (`
 torch's operators, and as torch's users write it. In bf16, where the processor multiplies it, and in float32.
 """
 
+import argparse
 import time
 from collections.abc import Callable
 from statistics import median
@@ -278,4 +279,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser("python -m benchmarks.nonlinear", description=__doc__.splitlines()[0]).parse_args()
     main()

@@ -6,6 +6,7 @@ Each student learns from fixed logits, of noise: a step costs what it costs on r
 a row in one process, some steps of each in turn, medians.
 """
 
+import argparse
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -108,4 +109,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser("python -m benchmarks.recorded", description=__doc__.splitlines()[0]).parse_args()
     main()
