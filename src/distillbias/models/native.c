@@ -1299,7 +1299,7 @@ static void keep_columns(
 enum {
     READ = LANES == 16 ? 12 : 6, /* words of a sentence whose sums registers hold, of two vectors each */
     TWO = 2 * LANES,             /* columns in these */
-    HALF = 1 << 19               /* bytes of weights that a processor's second cache keeps beside what they meet */
+    HALF = LANES == 16 ? 1 << 19 : 1 << 18 /* bytes of weights: half a second cache, of 1 MB or, often, 512 KB */
 };
 
 /* Of each sentence the kept inputs, [batch, `most`], the last of an odd number twice, and how many they are. */
