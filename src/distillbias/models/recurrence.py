@@ -4,9 +4,9 @@ With one mask for a batch (T18), dropping a unit empties its column of the recur
 columns need not be computed: at the paper's rate of .8 that is two fifths of a layer's arithmetic. Products with inputs
 that are dropped out for a whole sentence are left out, too, another two fifths, where `takes_few` says so. By
 `benchmarks/nonlinear.py`, forward and backward, one thread of an AMD EPYC (Zen 5, commit b69f387): nine words at width
-256 and rate .8 in 3.49 ms in bf16, 6.19 if all inputs are multiplied, 8.98 without `native.c`, where torch's layer takes
-9.76; thirty words at width 512 and rate .5 in 74, 86, 103 and 113; in float32 in 6.52, 20.4, 24.7 and 17.4, and in 146,
-275, 347 and 203.
+256 and rate .8 in 3.49 ms in bf16, 6.19 if all inputs are multiplied, 8.98 without `native.c`, where torch's layer
+takes 9.76; thirty words at width 512 and rate .5 in 74, 86, 103 and 113; in float32 in 6.52, 20.4, 24.7 and 17.4, and
+in 146, 275, 347 and 203.
 """
 
 from math import ceil
