@@ -59,7 +59,7 @@ def takes_few(x: Float[Tensor, "batch time inputs"], rate: float) -> bool:
     """Whether a layer whose inputs are dropped out at `rate` should be given them and their factors apart.
 
     On AMD's registers of 64 bytes a layer of 256 or 512 took .63 to .69 of the time in bf16 at a rate of .8, .84 to .96
-    at .5, more at .2; in float32 .35 to .39, .50 to .54 and, with nothing dropped out, .68 to .76. On other processors
+    at .5, more at .2; in float32 .35 to .39, .50 to .54 and, with no input dropped, .68 to .76. On other processors
     it was tried in float32 alone.
     """
     kind = multiplied(x)
