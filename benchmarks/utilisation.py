@@ -1,12 +1,11 @@
 """What share of the machine's arithmetic a training step uses, beside the limit measured in the same run.
 
-    python -m benchmarks.utilisation --data DIR --out results/benchmarks/     some 20 minutes on two quiet cores
+    python -m benchmarks.utilisation --data DIR --out results/benchmarks/     some 15 minutes on two quiet cores
     python -m benchmarks.utilisation --workloads V --repeats 1                one of it, the table on the screen
 
 Workloads are those of the comparison with peers (docs/benchmarks.md), trained by this project in bf16, or in float32
 where a processor does not multiply bf16, two trials at once, for four times as many steps after six times as many
-others: at the first batch of a length oneDNN makes code for its products, which of 35 steps is a part that it is of no
-training. Arithmetic is that of the model as it is written, counted operator by operator: products and convolutions,
+others. Arithmetic is that of the model as it is written, counted operator by operator: products and convolutions,
 forward and backward, padding included; of a language model also the product that rebuilds its teacher's logits. What
 ours leaves out counts as if it were done: five ninths of a CNN's convolutions, an MLP's products with pixels that are
 0, an LSTM's with inputs that dropout has emptied (not its recurrent ones). All else a step does (dropout,
@@ -101,9 +100,9 @@ def measure(names: list[str], data: Path | None, repeats: int) -> dict[str, Any]
     with tempfile.TemporaryDirectory() as folder:
         folders = {name: Path(folder) / name for name in names}
         for name in names:
-            warmup, steps = WORKLOADS[name].protocol(longer=True)
-            export(name, data, folders[name], warmup + steps)
-            operations[name] = counted(folders[name], warmup, warmup + steps)
+            _, steps = WORKLOADS[name].protocol(longer=True)
+            export(name, data, folders[name], steps)
+            operations[name] = counted(folders[name], steps)
             print(f"{name} {operations[name] / 1e9:.2f} G operations a step", flush=True)
         for repeat in range(repeats):
             limits["product"].append(most(products))
@@ -166,11 +165,12 @@ def _backward(*shapes: Any, **named: Any) -> int:
 LAYERS = LSTM_WORK | {torch.ops.aten.mkldnn_rnn_layer_backward: _backward}
 
 
-def counted(folder: Path, warmup: int, steps: int) -> float:
+def counted(folder: Path, steps: int) -> float:
     """Floating-point operations of a mean step of those that are timed, on one thread as there: on one only our LSTM
     leaves out the recurrent columns that dropout has emptied. Torch's operators do the work: others are not seen, so
     what native functions leave out counts. A product and its sum are two."""
-    given = Given(folder, steps, "buckets", ARMS[ARM].precision, tuned=False, gate=False, workers=1)
+    given = Given(folder, 1 + steps, "buckets", ARMS[ARM].precision, tuned=False, gate=False, workers=1, warmup=1)
+    given.schedule = 0  # in which no recording pays: the step after one is taken twice
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -179,7 +179,7 @@ def counted(folder: Path, warmup: int, steps: int) -> float:
             ours.train_one(given, watch)
     finally:
         torch.set_num_threads(threads)
-    return (watch.totals[-1] - watch.totals[warmup - 1]) / (steps - warmup)
+    return (watch.totals[-1] - watch.totals[0]) / steps
 
 
 def most(rate: Callable[[], float]) -> float:

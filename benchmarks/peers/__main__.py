@@ -139,7 +139,7 @@ def measure(name: str, arms: list[str], folder: Path, asked: argparse.Namespace,
     steps = steps // 5 if asked.quick else steps
     where = None if asked.here else asked.envs
     repeats = 0 if asked.gate else asked.repeats or repeats
-    facts = export(name, asked.data, folder, max(compared, warmup + steps))
+    facts = export(name, asked.data, folder, max(compared, steps))
     say = lambda line: print(f"{name} {line}", flush=True)  # noqa: E731
     gate = gated(arms, folder, where, compared, say, asked.device)
     passed = [arm for arm in arms if gate[arm]["passed"]]

@@ -30,7 +30,7 @@ SURE = 3.0  # standard deviation of the teacher's logits
 
 
 def export(name: str, data: Path | None, folder: Path, steps: int) -> dict[str, Any]:
-    """Write `steps` steps of workload `name` to `folder`, the same bytes each time; return its facts.
+    """Write batches for `steps` steps of workload `name` to `folder`, the same bytes each time; return its facts.
 
     The real data where `data` (None: the default place) has it, else what is embedded in the package.
     """

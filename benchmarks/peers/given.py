@@ -64,7 +64,8 @@ class Given:
 
     `order` "random" or "buckets"; `precision` "float32" or "bfloat16"; `tuned`: the library's own logging is off, and
     padding is left out early; `gate`: no dropout, a small learning rate and small batches, so that losses can be
-    compared; else as in the paper. `device` "cpu" or "cuda"; `warmup` of the `steps` are not timed.
+    compared; else as in the paper. `device` "cpu" or "cuda"; `warmup` of the `steps` are not timed, and have the same
+    batches as those that are.
     """
 
     def __init__(
@@ -85,8 +86,11 @@ class Given:
         self.work: Workload = WORKLOADS[self.facts["name"]]
         self.temperature = self.work.temperature
         self.rate = GATE_RATE if gate else self.work.rate
+        # steps of the whole training that this is the beginning of
+        self.schedule = self.facts["epochs"] * (self.facts["train"] // self.facts["batch"])
         self.batch = GATE_BATCH if gate else self.facts["batch"]
-        self.rows = torch.as_tensor(np.load(folder / f"{order}.npy")[:steps, : self.batch])  # [steps, batch]
+        batches = np.load(folder / f"{order}.npy")[: steps - warmup, : self.batch]
+        self.rows = torch.as_tensor(batches[(np.arange(steps) - warmup) % len(batches)])  # [steps, batch]
         self.train, self.test = (Rows(self.array(f"{part}_inputs"), self.array(f"{part}_labels")) for part in PARTS)
 
     def array(self, name: str) -> np.ndarray:

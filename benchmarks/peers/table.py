@@ -34,7 +34,7 @@ def told(measured: Measured) -> str:
     data = facts["data"] if facts["real"] else f"{facts['data']} (embedded: the real data is not here)"
     return (
         f"{data}, {facts['train']:,} training examples, batch {facts['batch']}; teacher untrained and fixed. "
-        f"{protocol['steps']} steps timed after {protocol['warmup']} others, {protocol['repeats']} repeats, "
+        f"{protocol['steps']} steps timed after {protocol['warmup']}, {protocol['repeats']} repeats, "
         f"interleaved; gate: {protocol['gated']} losses. {machine['processor']}, {machine['cores']} cores in use, load "
         f"{machine['load_before']:.2f} before and {machine['load_after']:.2f} after, {machine['date']}, commit "
         f"{machine['commit']}, {', '.join(versions(measured))}."

@@ -17,7 +17,7 @@ def test_the_operations_of_an_mlp_are_those_of_its_products(tmp_path: Path) -> N
     sizes = (784, 512, 128, 32, 10)
     forward = 2 * 128 * sum(before * after for before, after in zip(sizes, sizes[1:], strict=False))
     first = 2 * 128 * sizes[0] * sizes[1]
-    assert counted(tmp_path, 1, 3) == 3 * forward - first, "forward, twice that backward, no gradient for the images"
+    assert counted(tmp_path, 3) == 3 * forward - first, "forward, twice that backward, no gradient for the images"
 
 
 HALF = pytest.mark.skipif(not has_bfloat16(torch.device("cpu")), reason="torch has no LSTM in bf16 for this processor")

@@ -69,7 +69,7 @@ def train_one(given: Given, watch: Watch) -> Said:
         data = ResidentData(train_set, given.device)
         batches = data.each(given.rows, signal)
         objective = from_teacher(given.temperature, 1.0, "tau2", True)
-        for step in steps(student, objective, batches, recipe, given.steps):
+        for step in steps(student, objective, batches, recipe, given.schedule):
             if together and step.done == given.warmup:  # from here on all are timed
                 step.loss.item()
                 together.wait()
