@@ -248,6 +248,27 @@ def test_what_is_pruned_for_a_while_is_trained_on_from_where_it_then_lies() -> N
     assert sum(tape.plays > 0 for tape in Heard.all) == 2
 
 
+def test_what_takes_anothers_place_between_steps_counts_from_the_next() -> None:
+    def no_dropout(model: nn.Module) -> None:
+        for module in [*model.modules()]:
+            for name, part in [*module.named_children()]:
+                if isinstance(part, Dropout):
+                    setattr(module, name, Dropout(0.0))
+
+    def other_averages(model: nn.Module) -> None:
+        norm = next(each for each in model.modules() if isinstance(each, nn.BatchNorm1d))
+        norm.running_mean = torch.ones_like(norm.running_mean)
+
+    def other_draws(model: nn.Module) -> None:
+        give_stream(model, stream("others"))
+
+    for after in ({9: other_draws}, {9: other_averages, 17: no_dropout}):
+        Heard.all.clear()
+        found = taught("MLP", "float32", recorder, after=after)
+        assert_equal(found, taught("MLP", "float32", None, after=after))
+        assert sum(tape.plays > 0 for tape in Heard.all) == 1 + len(after)
+
+
 def test_a_batch_is_copied_and_another_teachers_matrix_is_another_shape() -> None:
     config, spec, examples, teacher = CASES["LSTM to Transformer, of the next word"]
     assert teacher is not None

@@ -4,8 +4,8 @@ The first steps of each shape of batch are taken as they come: they make what is
 library's workspace). Then, of a shape that will come often enough for it to pay, one is recorded, on a GPU as a CUDA
 graph (`graphs.py`), on a CPU as a tape (`tapes.py`), on memory of its own into which later batches are copied. What a
 recorded step reads anew is in memory or in a random stream; numbers of Python are as they were (so the learning rate
-must be a tensor: `Adam.hold_rate`). When those that modules hold change, or parameters come to lie elsewhere, all
-begins anew.
+must be a tensor: `Adam.hold_rate`). When those that modules hold change, parameters or buffers come to lie elsewhere,
+or a module or a random stream takes another's place, all begins anew.
 """
 
 from collections import Counter
@@ -43,19 +43,19 @@ class Replays:
     fails it says so and is taken as it comes; so it is while a module has hooks, which no recording would call."""
 
     def __init__(self, update: Update, record: Record, steps: int, model: nn.Module):
-        self.update, self.record, self.steps, self.failed = update, record, steps, False
-        self.hooks, self.numbers = hooks_of(*model.modules()), Numbers(model)
-        self.state = self.numbers.now()
+        self.update, self.record, self.steps, self.model, self.failed = update, record, steps, model, False
+        self._look()
         self.seen: Counter[Hashable] = Counter()
         self.kept: dict[Hashable, tuple[Batch, Replay]] = {}
 
     def __call__(self, batch: Batch) -> Tensor:
-        if any(self.hooks):
-            return self.update(batch)
-        if (state := self.numbers.now()) != self.state:
-            self.state, self.steps = state, self.steps - self.seen.total()
+        if self.numbers.now() != self.state:
+            self._look()
+            self.steps -= self.seen.total()
             self.seen.clear()
             self.kept.clear()
+        if any(self.hooks):
+            return self.update(batch)
         shape = shape_of(batch)
         self.seen[shape] += 1
         if shape not in self.kept and not (self._pays(shape) and self._recorded(shape, batch)):
@@ -64,6 +64,10 @@ class Replays:
         for ours, given in zip(contents(held), contents(batch), strict=True):
             ours.copy_(given, non_blocking=True)
         return replay().clone()  # the next replay writes over it
+
+    def _look(self) -> None:
+        self.hooks, self.numbers = hooks_of(*self.model.modules()), Numbers(self.model)
+        self.state = self.numbers.now()
 
     def _pays(self, shape: Hashable) -> bool:
         """It will come as often, of the steps that are left, as it has come so far."""
@@ -85,17 +89,25 @@ class Replays:
 
 class Numbers:
     """Of a model, what a recorded step would not read anew: numbers and flags of its modules, which parameters learn,
-    and where they lie (`prune.remove` moves one)."""
+    where they and buffers lie (`prune.remove` moves one), which modules and random streams there are."""
 
     def __init__(self, model: nn.Module):
+        modules = [*model.modules()]
+        own = [(vars(module), name, value) for module in modules for name, value in vars(module).items()]
         self.parameters = [*model.parameters()]
-        own = [(vars(module), name) for module in model.modules() for name in vars(module)]
-        self.places = [(values, name) for values, name in own if isinstance(values[name], int | float)]
+        self.numbers = [(values, name) for values, name, value in own if isinstance(value, int | float)]
+        self.streams = [(values, name) for values, name, value in own if isinstance(value, torch.Generator)]
+        self.buffers = [module._buffers for module in modules if module._buffers]
+        self.parts = [module._modules for module in modules]
 
-    def now(self) -> list[int | float]:
-        learning = [each.requires_grad for each in self.parameters]
-        lying = [each.data_ptr() for each in self.parameters]
-        return [*learning, *lying, *(values[name] for values, name in self.places)]
+    def now(self) -> list[object]:
+        found: list[object] = [each.requires_grad for each in self.parameters]
+        found += [each.data_ptr() for each in self.parameters]
+        found += [values.get(name) for values, name in self.numbers]
+        found += [id(values.get(name)) for values, name in self.streams]
+        found += [each if each is None else each.data_ptr() for held in self.buffers for each in held.values()]
+        found += [id(each) for parts in self.parts if parts for each in parts.values()]
+        return found
 
 
 def _first_line(error: BaseException) -> str:
