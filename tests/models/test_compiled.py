@@ -191,6 +191,35 @@ def test_attention(kind: torch.dtype, rate: float, time: int, heads: int, size: 
         assert_near(found, right, 2 * LAST_BIT[kind] if kind == BF16 else 2e-6)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rate", [0.0, 0.6])
+@given(
+    time=some.integers(1, 16) | some.integers(17, 64),
+    heads=some.sampled_from([1, 6, 8]),
+    width=some.sampled_from([16, 48]),
+    seed=some.integers(0, 9),
+)
+def test_attention_of_one_word(kind: torch.dtype, rate: float, time: int, heads: int, width: int, seed: int) -> None:
+    """By words as they are, of sentences of every length that it is for."""
+    asked, x = drawn(heads, 3, width, seed=seed).to(kind), drawn(3, time, width, seed=seed + 10).to(kind)
+    there = torch.arange(time) < torch.tensor([[time], [1], [(time + 1) // 2]])
+    hidden, factor = torch.zeros_like(there, dtype=FLOAT).masked_fill_(~there, -1e4), width**-0.5
+
+    def whole(looked: Tensor, sums: Tensor) -> Tensor:
+        return torch.cat([looked, sums[..., None].to(looked.dtype)], -1)
+
+    def by_operators(asked: Tensor, x: Tensor) -> Tensor:
+        shares = (asked.transpose(0, 1) @ x.transpose(1, 2) * factor + hidden[:, None]).softmax(-1)
+        with put_aside():
+            shares = dropout(rate)(shares.contiguous())
+        return whole((shares @ x).transpose(0, 1), shares.sum(-1).T)
+
+    upstream = drawn(heads, 3, width + 1, seed=seed + 20).to(kind)
+    found = both_ways(lambda *given: whole(*compiled.ask(*given, hidden, factor, dropout(rate))), [asked, x], upstream)
+    right = both_ways(by_operators, [asked.double(), x.double()], upstream)
+    assert_near(found, right, 2 * LAST_BIT[kind] if kind == BF16 else 2e-6)
+
+
 def at_any_width(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if registers were those that products in float32 are made on."""
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")

@@ -38,7 +38,9 @@ LONGEST = 64  # words that attention is native for (MOST_WORDS); of more it was 
 def linear(x: Float[Tensor, "*rows before"], layer: nn.Linear) -> Float[Tensor, "*rows after"]:
     """`layer(x)`, natively where that takes less time."""
     functions = _multiplies(x, layer)
-    return layer(x) if functions is None else passes.Linear.apply(x.contiguous(), layer.weight, layer.bias, functions)
+    if functions is None:
+        return layer(x)
+    return passes.Linear.apply(x.to(multiplied(x)).contiguous(), layer.weight, layer.bias, functions)
 
 
 def product(
@@ -51,7 +53,7 @@ def product(
     functions = _multiplies(x, layer)
     if functions is None:
         return F.linear(x, layer.weight), layer.bias
-    return passes.Linear.apply(x.contiguous(), layer.weight, None, functions), layer.bias
+    return passes.Linear.apply(x.to(multiplied(x)).contiguous(), layer.weight, None, functions), layer.bias
 
 
 def feed_forward(
@@ -61,7 +63,8 @@ def feed_forward(
     functions = _multiplies(x, widen, narrow)
     if functions is None:
         return product(gelu(*product(x, widen)), narrow)
-    return passes.Feed.apply(x.contiguous(), widen.weight, widen.bias, narrow.weight, functions), narrow.bias
+    given = x.to(multiplied(x)).contiguous()
+    return passes.Feed.apply(given, widen.weight, widen.bias, narrow.weight, functions), narrow.bias
 
 
 def _plain(*layers: nn.Linear) -> bool:
@@ -73,7 +76,8 @@ def _plain(*layers: nn.Linear) -> bool:
 def _multiplies(x: Tensor, *layers: nn.Linear) -> Native | None:
     """The functions that make products of rows, where they take less time than torch's."""
     kind = multiplied(x)
-    return native(x) if x.dtype == kind and _outruns_torch(kind) and _plain(*layers) else None
+    fits = x.dtype in (torch.float32, kind) and _outruns_torch(kind) and _plain(*layers)
+    return native(x, kind) if fits else None
 
 
 def _outruns_torch(kind: torch.dtype) -> bool:
@@ -278,3 +282,22 @@ def attend(
         return fused_words.attend(qkv, hidden, heads, dropout) if fused_words.attend_usable(qkv, heads) else None
     draws = dropout.draws(batch * heads * time * time, qkv.device)
     return passes.Attend.apply(qkv.contiguous(), functions, hidden.float().contiguous(), heads, draws, dropout)
+
+
+def ask(
+    asked: Float[Tensor, "heads batch width"],
+    x: Float[Tensor, "batch time width"],
+    hidden: Float[Tensor, "batch time"],
+    factor: float,
+    dropout: Dropout,
+) -> tuple[Float[Tensor, "heads batch width"], Float[Tensor, "heads batch"]] | None:
+    """What one word of each example gets from all, which are key and content: softmax of `factor` times its products
+    with them, plus `hidden`, dropped out; by that the sum of the words, and what it sums to. No gradient by `hidden`.
+    None where torch's operators are the way.
+    """
+    heads, batch, width = asked.shape
+    time = x.shape[1]
+    if hooked(dropout) or x.dtype != asked.dtype or time > LONGEST or width % LANES or (functions := native(x)) is None:
+        return None
+    chosen = dropout.draws(batch * heads * time, x.device), dropout.first_kept, dropout.scale
+    return passes.Ask.apply(asked.contiguous(), x.contiguous(), functions, hidden.float().contiguous(), factor, chosen)

@@ -463,6 +463,18 @@ static void read_hidden(const float *restrict hidden, long apart, float *restric
         for (long j = 0; j < wide; j++) below[r * wide + j] = j < time ? hidden[r * apart + j] : -INFINITY;
 }
 
+/* Of a row of scores the powers, of which shares are made by what is returned; `top`: the largest score. */
+INLINE float soften(float *restrict scores, float *restrict top, const long wide) {
+    float most = -INFINITY, sums[LANES] = {0};
+#pragma omp simd reduction(max : most)
+    for (long j = 0; j < wide; j++) most = scores[j] > most ? scores[j] : most;
+    for (long j = 0; j < wide; j += LANES)
+#pragma omp simd
+        for (int i = 0; i < LANES; i++) sums[i] += scores[j + i] = power_of(scores[j + i] - most);
+    *top = most;
+    return 1.0f / sum_of(sums);
+}
+
 INLINE int attend_wide(
     const value *restrict qkv, const float *restrict hidden, long hidden_batch, long hidden_row,
     const int16_t *restrict draws, long first, float scale, value *restrict looked, float *restrict totals, long batch,
@@ -486,14 +498,8 @@ INLINE int attend_wide(
                 float *restrict share = shares + r * wide;
 #pragma omp simd
                 for (long j = 0; j < wide; j++) share[j] += below[r * wide + j];
-                float most = -INFINITY;
-#pragma omp simd reduction(max : most)
-                for (long j = 0; j < wide; j++) most = share[j] > most ? share[j] : most;
-                float sums[LANES] = {0}, times[MOST_WORDS];
-                for (long j = 0; j < wide; j += LANES)
-#pragma omp simd
-                    for (int i = 0; i < LANES; i++) sums[i] += share[j + i] = power_of(share[j + i] - most);
-                const float part = 1.0f / sum_of(sums);
+                float most, times[MOST_WORDS];
+                const float part = soften(share, &most, wide);
                 if (totals) totals[2 * row] = most, totals[2 * row + 1] = part;
                 choose(draws ? draws + row * time : NULL, (rows - row) * time, first, scale, times, wide);
 #pragma omp simd
@@ -587,6 +593,87 @@ int attend_back(
         wide                                                                                                           \
     )
     return time <= LANES ? ATTEND_BACK(LANES) : ATTEND_BACK(round_up(time, LANES));
+}
+
+/* ---- the same where one word of each example asks, and all words are key and content: `asked` and `looked`,
+   [heads, batch, width]; x, [batch, time, width]; `hidden`, [batch, time]; `shares`, [batch, heads, time], before anything
+   is dropped out; `sums`, [heads, batch], after. Its width is in whole lanes. */
+int ask(
+    const value *restrict asked, const value *restrict x, const float *restrict hidden, float factor,
+    const int16_t *restrict draws, long first, float scale, value *restrict looked, float *restrict shares,
+    float *restrict sums, long batch, long time, long heads, long width
+) {
+    const long wide = round_up(time, LANES), many = round_up(heads, BLOCK);
+    float *const room = zeros_of((round_up(time, BLOCK) + wide + 2 * many) * width + many * wide);
+    if (!room) return 1;
+    float *const columns = room, *const rows = columns + wide * width, *const questions = rows + round_up(time, BLOCK) * width;
+    float *const found = questions + many * width, *const scores = found + many * width;
+    for (long b = 0; b < batch; b++) {
+        read_rows(x + b * time * width, rows, 1, 1, time, width);
+        for (long h = 0; h < heads; h++)
+            read_rows(asked + (h * batch + b) * width, questions + h * width, 1, 1, 1, width);
+        turn(rows, columns, time, width, wide);
+        multiply(questions, width, 1, columns, scores, heads, width, wide);
+        for (long h = 0; h < heads; h++) {
+            const long row = b * heads + h;
+            float *restrict share = scores + h * wide, most, times[MOST_WORDS], sum = 0.0f;
+            for (long j = 0; j < wide; j++)
+                share[j] = j < time ? share[j] * factor + hidden[b * time + j] : -INFINITY;
+            const float part = soften(share, &most, wide);
+            choose(draws ? draws + row * time : NULL, (batch * heads - row) * time, first, scale, times, wide);
+            for (long j = 0; j < time; j++) {
+                shares[row * time + j] = share[j] * part;
+                sum += share[j] = share[j] * part * times[j];
+            }
+            sums[h * batch + b] = sum;
+        }
+        multiply(scores, wide, 1, rows, found, heads, time, width);
+        for (long h = 0; h < heads; h++)
+            write_rows(found + h * width, looked + (h * batch + b) * width, 1, 1, 1, width);
+    }
+    free(room);
+    return 0;
+}
+
+/* From gradients by `looked`, `above`, and by `sums` those by `asked` and x. */
+int ask_back(
+    const value *restrict above, const float *restrict on_sums, const value *restrict asked, const value *restrict x,
+    const float *restrict shares, float factor, const int16_t *restrict draws, long first, float scale,
+    value *restrict on_asked, value *restrict on_x, long batch, long time, long heads, long width
+) {
+    const long wide = round_up(time, LANES), tall = round_up(time, BLOCK), many = round_up(heads, BLOCK);
+    float *const room = zeros_of((2 * tall + wide + heads + 2 * many) * width + (heads + many) * wide + BLOCK);
+    if (!room) return 1;
+    float *const columns = room, *const rows = columns + wide * width, *const on_rows = rows + tall * width;
+    float *const found = on_rows + tall * width, *const handed = found + many * width; /* then the questions */
+    float *const taken = handed + (heads + many) * width, *const slopes = taken + heads * wide; /* one below the other */
+    for (long b = 0; b < batch; b++) {
+        read_rows(x + b * time * width, rows, 1, 1, time, width);
+        for (long h = 0; h < heads; h++) {
+            read_rows(above + (h * batch + b) * width, handed + h * width, 1, 1, 1, width);
+            read_rows(asked + (h * batch + b) * width, handed + (heads + h) * width, 1, 1, 1, width);
+        }
+        turn(rows, columns, time, width, wide);
+        multiply(handed, width, 1, columns, slopes, heads, width, wide);
+        for (long h = 0; h < heads; h++) {
+            const long row = b * heads + h;
+            const float *restrict share = shares + row * time;
+            float *restrict slope = slopes + h * wide, *restrict take = taken + h * wide, times[MOST_WORDS], along = 0.0f;
+            choose(draws ? draws + row * time : NULL, (batch * heads - row) * time, first, scale, times, wide);
+            for (long j = 0; j < time; j++) {
+                take[j] = share[j] * times[j]; /* what the words were summed with */
+                along += slope[j] = (slope[j] + on_sums[h * batch + b]) * take[j];
+            }
+            for (long j = 0; j < time; j++) slope[j] = (slope[j] - share[j] * along) * factor;
+        }
+        multiply(slopes, wide, 1, rows, found, heads, time, width);
+        multiply(taken, 1, wide, handed, on_rows, time, 2 * heads, width);
+        for (long h = 0; h < heads; h++)
+            write_rows(found + h * width, on_asked + (h * batch + b) * width, 1, 1, 1, width);
+        write_rows(on_rows, on_x + b * time * width, 1, 1, time, width);
+    }
+    free(room);
+    return 0;
 }
 
 /* ---- products of small matrices. What they sum over lies in words: one value in each, of bf16 two. */

@@ -3,6 +3,7 @@
 What they are given is as native functions want it: contiguous, in the types that these read.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -282,3 +283,27 @@ class Attend(torch.autograd.Function):
             "attend_back", upstream.contiguous(), qkv, hidden, *ctx.strides, totals, *ctx.drop, down, *ctx.sizes
         )
         return down, None, None, None, None, None
+
+
+class Ask(torch.autograd.Function):
+    """`asked` and x get gradients by both answers."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, asked: Tensor, x: Tensor, functions: Native, hidden: Tensor, factor: float, chosen: Sequence[Any]
+    ) -> tuple[Tensor, Tensor]:
+        (heads, batch, width), time = asked.shape, x.shape[1]
+        looked, sums, shares = torch.empty_like(asked), torch.empty(heads, batch), torch.empty(batch, heads, time)
+        functions("ask", asked, x, hidden, factor, *chosen, looked, shares, sums, batch, time, heads, width)
+        ctx.save_for_backward(asked, x, shares)
+        ctx.functions, ctx.factor, ctx.chosen, ctx.sizes = functions, factor, chosen, (batch, time, heads, width)
+        return looked, sums
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor, on_sums: Tensor) -> tuple[Tensor | None, ...]:
+        asked, x, shares = ctx.saved_tensors
+        on_asked, on_x = torch.empty_like(asked), torch.empty_like(x)
+        given = above.contiguous(), on_sums.contiguous(), asked, x, shares, ctx.factor, *ctx.chosen
+        ctx.functions("ask_back", *given, on_asked, on_x, *ctx.sizes)
+        return on_asked, on_x, None, None, None, None

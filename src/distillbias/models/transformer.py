@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from distillbias.data.vocabulary import BEGIN
 from distillbias.errors import InputError
-from distillbias.models.compiled import add_and_norm, attend, feed_forward, linear, product
+from distillbias.models.compiled import add_and_norm, ask, attend, feed_forward, linear, product
 from distillbias.models.dropout import Dropout
 from distillbias.models.hooks import hooked
 from distillbias.models.lstm import at, last_word
@@ -217,19 +217,23 @@ class Block(nn.Module):
         values W x + b is W applied to the mean of x, + b. The keys' bias adds the same to all scores of a word, which
         softmax does not see."""
         batch, time, width = x.shape
-        hidden = at(hidden.squeeze(1).expand(batch, time, time), read)[:, None]  # [batch, 1, time]
+        hidden = at(hidden.squeeze(1).expand(batch, time, time), read)
         if hooked(self.qkv):
             query, key, value = self.split(self.qkv(x))
-            return self.look(at(query.transpose(1, 2), read)[:, :, None], key, value, hidden[:, None]).squeeze(1)
+            query = at(query.transpose(1, 2), read)[:, :, None]
+            return self.look(query, key, value, hidden[:, None, None]).squeeze(1)
         to_query, to_key, to_value = self.qkv.weight.view(3, self.heads, -1, width)
         query_bias, _, value_bias = self.qkv.bias.view(3, self.heads, 1, -1)
         query = at(x, read) @ to_query.transpose(1, 2) + query_bias  # [heads, batch, width/heads]
-        asked = (query @ to_key).transpose(0, 1)  # [batch, heads, width]
+        asked, factor = query @ to_key, 1 / sqrt(width // self.heads)  # [heads, batch, width]
         x = x.to(asked.dtype)
-        scores = torch.add(hidden.to(x.dtype), asked @ x.transpose(1, 2), alpha=1 / sqrt(width // self.heads))
-        shares = self.attention_dropout(softmax(scores)).transpose(0, 1)  # [heads, batch, time]
-        looked = (shares.transpose(0, 1) @ x).transpose(0, 1)
-        values = looked @ to_value.transpose(1, 2) + shares.sum(-1, keepdim=True) * value_bias
+        if (found := ask(asked, x, hidden, factor, self.attention_dropout)) is not None:
+            looked, sums = found
+        else:
+            scores = torch.add(hidden[:, None].to(x.dtype), asked.transpose(0, 1) @ x.transpose(1, 2), alpha=factor)
+            shares = self.attention_dropout(softmax(scores))  # [batch, heads, time]
+            looked, sums = (shares @ x).transpose(0, 1), shares.sum(-1).T
+        values = looked @ to_value.transpose(1, 2) + sums[..., None] * value_bias
         return values.transpose(0, 1).reshape(batch, width)
 
 
