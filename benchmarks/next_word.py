@@ -225,13 +225,19 @@ def cache() -> list[str]:
     ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", action="store_true")
-    parser.add_argument("--memory", action="store_true")
-    parser.add_argument("--cache", action="store_true")
-    parser.add_argument("--repeats", type=int, default=3)
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.next_word", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    of = parser.add_mutually_exclusive_group()
+    of.add_argument("--steps", action="store_true", help="times of whole steps")
+    of.add_argument("--memory", action="store_true", help="memory of whole steps")
+    of.add_argument("--cache", action="store_true", help="a teacher's states on disk")
+    parser.add_argument("--repeats", type=int, default=3, help="of what is timed (default: 3)")
     arguments = parser.parse_args()
+    if (arguments.memory or arguments.cache) and not STATUS.exists():
+        print(f"error: this system has no {STATUS}, by which memory is measured: only Linux has")
+        return 2
     known = provenance("cpu")
     print(f"{known['device']}, torch {known['torch']}, commit {known['commit']}; {WORDS:,} words")
     if arguments.cache:
@@ -250,6 +256,7 @@ def main() -> None:
         print(f"width {WIDTH} of student and teacher; forward and backward of the loss alone")
         for name in variants():
             print(alone(measure, name, arguments.repeats), flush=True)
+    return 0
 
 
 def alone(work: Callable[..., str], *given: object) -> str:
@@ -259,4 +266,4 @@ def alone(work: Callable[..., str], *given: object) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())
