@@ -1,4 +1,5 @@
-"""Our Adam is torch's, to the bit, whatever happens between two steps; our RAdam with held rate to the last digits."""
+"""Our Adam is torch's, to the bit, whatever happens between two steps; with held rate it and RAdam are to the last
+digits."""
 
 import copy
 from functools import partial
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from distillbias.errors import InputError
+from distillbias.models.native import listened
 from distillbias.training.adam import Adam, RAdam, rectified
 
 RATES = (1e-3, 5e-3, 0.0, 2e-2, 1e-3, 1e-4)
@@ -125,3 +127,66 @@ def test_radam_as_its_paper_has_it() -> None:
     r = ((rho - 4) * (rho - 2) * 1999 / (1995 * 1997 * rho)) ** 0.5
     assert plain == 0.0 and adaptive == pytest.approx(r * (1 - power) ** 0.5 / (1 - 0.9**6), rel=1e-9)
     assert rectified(5, 1.0, 0.9, 0.999)[0] == 0.0
+
+
+def many() -> list[nn.Parameter]:
+    """Of one more value than threads share, none of whole lanes; one with its channels last."""
+    torch.manual_seed(1)
+    found = [torch.randn(shape) for shape in ((3, 21846), (7,), (1,), (4, 3, 2, 5))]
+    found[3] = found[3].contiguous(memory_format=torch.channels_last)
+    return [nn.Parameter(each) for each in found]
+
+
+def held_steps(kind: type[Adam | RAdam], parameters: list[nn.Parameter], reload_before: int | None = None) -> None:
+    optimizer = kind(parameters, lr=1e-3)
+    optimizer.hold_rate()
+    for number in range(9):
+        if number == reload_before:
+            state = copy.deepcopy(optimizer.state_dict())
+            optimizer = kind(parameters, lr=1e-3)
+            optimizer.load_state_dict(state)
+            optimizer.hold_rate()
+        optimizer.set_rate(RATES[number % len(RATES)])
+        give_gradients(parameters, number)
+        optimizer.step()
+
+
+def give_gradients(parameters: list[nn.Parameter], number: int) -> None:
+    draws = torch.Generator().manual_seed(number)
+    for each in parameters:
+        gradient = torch.randn(each.shape, generator=draws) * 10.0 ** (number % 4 - 3)
+        each.grad = torch.empty_like(each).copy_(gradient)
+
+
+@pytest.mark.parametrize("kind", [Adam, RAdam])
+def test_native_steps_are_those_of_double_precision(kind: type[Adam | RAdam]) -> None:
+    ours = many()
+    exact = [nn.Parameter(each.detach().double()) for each in ours]
+    theirs = getattr(torch.optim, kind.__name__)(exact, lr=1e-3)
+    for number in range(9):
+        give_gradients(exact, number)
+        theirs.param_groups[0]["lr"] = RATES[number % len(RATES)]
+        theirs.step()
+    heard: list[str] = []
+    with listened(lambda bind, tensors: heard.append(bind.args[0].__name__)):  # type: ignore[attr-defined]
+        held_steps(kind, ours)
+    assert heard == ["adapt"] * len(heard) and len(heard) >= 8 * len(ours)
+    for one, other, start in zip(ours, exact, many(), strict=True):
+        moved = (other - start).abs()
+        assert (moved > 1e-3).float().mean() > 0.5
+        assert torch.allclose(one.double(), other, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", [Adam, RAdam])
+def test_native_steps_have_the_same_bits_on_any_threads_and_from_a_state(
+    kind: type[Adam | RAdam], request: pytest.FixtureRequest
+) -> None:
+    request.addfinalizer(partial(torch.set_num_threads, torch.get_num_threads()))
+    found = []
+    for threads, reload_before in ((1, None), (2, None), (1, 1), (2, 6)):
+        torch.set_num_threads(threads)
+        parameters = many()
+        held_steps(kind, parameters, reload_before)
+        found.append(parameters)
+    for others in found[1:]:
+        assert all(map(torch.equal, found[0], others))

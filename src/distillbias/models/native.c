@@ -2561,7 +2561,8 @@ int cross_entropy(
     return 0;
 }
 
-enum { PIECE = 1024 }; /* values that are squared before their sum is added in double precision */
+/* PIECE values are squared before their sum is added in double precision; a tensor of more than MANY threads share */
+enum { PIECE = 1024, MANY = 1 << 16 };
 
 /* ---- what is between the backward pass and a step, of one tensor. To `slopes` the gradient of l1 sum |w| + l2 sum w^2
    is added; if their norm is more than `limit` then, they are scaled down to it. */
@@ -2587,5 +2588,39 @@ int shape_gradient(
     const float scale = limit / norm;
 #pragma omp simd
     for (long i = 0; i < count; i++) slopes[i] *= scale;
+    return 0;
+}
+
+static void adapt_some(
+    float *restrict weights, const float *restrict slopes, float *restrict means, float *restrict squares, long count,
+    float adaptive, float plain, float first_rest, float second_rest, float eps
+) {
+#pragma omp simd
+    for (long i = 0; i < count; i++) {
+        const float mean = means[i] + (slopes[i] - means[i]) * first_rest;
+        const float square = squares[i] + (slopes[i] * slopes[i] - squares[i]) * second_rest;
+        means[i] = mean;
+        squares[i] = square;
+        weights[i] -= mean * (adaptive / (sqrtf(square) + eps) + plain);
+    }
+}
+
+/* A step of one tensor. `means` and `squares` are of its slopes, of which each step takes in the rests that betas leave of
+   1. Adam's (Kingma & Ba 2015, algorithm 1) by the rate in `numbers`, of which `done` has the step's number; without it
+   RAdam's, by the (adaptive, plain) in `numbers`. */
+int adapt(
+    float *weights, const float *slopes, float *means, float *squares, long count, const double *numbers,
+    const float *done, float first_rest, float second_rest, float eps
+) {
+    const double first = done ? 1.0 - pow(1.0 - first_rest, *done) : 1.0;
+    const double second = done ? sqrt(1.0 - pow(1.0 - second_rest, *done)) : 1.0;
+    const float adaptive = numbers[0] * second / first, plain = done ? 0.0 : numbers[1], least = eps * second;
+    const long part = count > MANY ? round_up((count + PARTS - 1) / PARTS, LANES) : count;
+#pragma omp parallel for if (part < count)
+    for (long i = 0; i < count; i += part)
+        adapt_some(
+            weights + i, slopes + i, means + i, squares + i, count - i < part ? count - i : part, adaptive, plain,
+            first_rest, second_rest, least
+        );
     return 0;
 }

@@ -39,8 +39,8 @@ class _NotCompiled(torch.optim.Optimizer):
 
 
 class Adam(_NotCompiled, torch.optim.Adam):
-    """The same bits. `torch.optim.Adam` goes through the states of all parameters and sorts them by device and type at
-    each step; of a small model's step that is time worth saving.
+    """The same bits; once the rate is held, to rounding, in fewer passes. `torch.optim.Adam` goes through the states of
+    all parameters and sorts them by device and type at each step; of a small model's step that is time worth saving.
     """
 
     _kept: list[_Kept] | None
@@ -72,18 +72,20 @@ class Adam(_NotCompiled, torch.optim.Adam):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        if closure is not None or self._kept is None or not self._learn_as_kept():
+        if closure is not None or not self._has_states():
             loss = _inside(torch.optim.Adam.step)(self, closure)
             self._kept = [self._found_in(group) for group in self.param_groups]
             return loss
+        if self._kept is None or not self._learn_as_kept():
+            self._kept = [self._found_in(group) for group in self.param_groups]
         for group, parameters, means, squares, counts, steps in self._kept:
             if not parameters:
                 continue
             counts.add_(1)
             gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
             rate = None if group["weight_decay"] else self._rate
-            if rate is not None and fused_step.usable(parameters, gradients, means, squares):
-                fused_step.adapt(parameters, gradients, means, squares, rate, counts, group["betas"], group["eps"])
+            state = parameters, gradients, means, squares
+            if rate is not None and _adapted(*state, rate, counts, group["betas"], group["eps"]):
                 continue
             torch._fused_adam_(
                 parameters,
@@ -104,6 +106,10 @@ class Adam(_NotCompiled, torch.optim.Adam):
 
     step.hooked = True  # type: ignore[attr-defined] # or torch wraps it, for hooks that nobody here has
 
+    def _has_states(self) -> bool:
+        """Whether torch need not make any: what goes on from a checkpoint then goes the way that it would have gone."""
+        return all(self.state.get(parameter) for group in self.param_groups for parameter in _learning(group))
+
     def _learn_as_kept(self) -> bool:
         """Whether the same parameters have gradients."""
         assert self._kept is not None
@@ -120,6 +126,29 @@ class Adam(_NotCompiled, torch.optim.Adam):
             state["step"] = step
         means, squares = ([state[name] for state in states] for name in KEPT[:2])
         return _Kept(group, parameters, means, squares, counts, [*counts])
+
+
+def _adapted(
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+    means: list[Tensor],
+    squares: list[Tensor],
+    numbers: Tensor,
+    counts: Tensor | None,
+    betas: tuple[float, float],
+    eps: float,
+) -> bool:
+    """The step in as few passes as can be; False, and none, where torch's operators are the way."""
+    if fused_step.usable(parameters, gradients, means, squares):
+        fused_step.adapt(parameters, gradients, means, squares, numbers, counts, betas, eps)
+    elif functions := fused_step.natives(parameters, gradients, means, squares):
+        done = [None] * len(parameters) if counts is None else counts
+        for *tensors, count in zip(parameters, gradients, means, squares, done, strict=True):
+            size = tensors[0].numel()
+            functions("adapt", *tensors, size, numbers, count, 1 - betas[0], 1 - betas[1], eps)
+    else:
+        return False
+    return True
 
 
 def _learning(group: dict[str, Any]) -> list[Tensor]:
@@ -172,8 +201,7 @@ class RAdam(_NotCompiled, torch.optim.RAdam):
         parameters = [parameter for group in self.param_groups for parameter in _learning(group)]
         gradients: list[Tensor] = [parameter.grad for parameter in parameters if parameter.grad is not None]
         means, squares = ([self.state[parameter][name] for parameter in parameters] for name in KEPT[:2])
-        if fused_step.usable(parameters, gradients, means, squares):
-            fused_step.adapt(parameters, gradients, means, squares, self._factors, None, (first, second), eps)
+        if _adapted(parameters, gradients, means, squares, self._factors, None, (first, second), eps):
             return None
         adaptive, plain = self._factors.unbind()
         torch._foreach_lerp_(means, gradients, 1 - first)

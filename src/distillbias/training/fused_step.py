@@ -1,4 +1,5 @@
-"""Penalties, clipping, and the steps of Adam and RAdam, each in one launch for up to 32 tensors on a GPU.
+"""Penalties, clipping, and the steps of Adam and RAdam, each in one launch for up to 32 tensors on a GPU; and whether
+native functions serve on a CPU, which take one tensor after another.
 
 Torch's operators over lists of tensors cut them into pieces of 65,536 values, so a matrix of the MLP, the largest,
 keeps seven of a GPU's many processors busy; and clipping each by a norm of its own is a launch for each. Here each
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from distillbias.models.dropout import dense
 from distillbias.models.kernels import cdiv, kernels, next_power_of_2, ready
+from distillbias.models.native import Native, native
 
 BLOCK = 1024
 TOGETHER = 32  # tensors of a launch, whose addresses it carries
@@ -23,10 +25,17 @@ Tensors = Sequence[Tensor]
 
 def usable(parameters: Tensors, *beside: Tensors) -> bool:
     """Whether all lie on a GPU, dense, in float32, and what is beside each parameter in the same order in memory."""
-    return (
-        all(each.is_cuda and each.dtype == torch.float32 and dense(each) for each in parameters)
-        and ready(parameters[0].device)
-        and all(alike(each, other) for others in beside for each, other in zip(parameters, others, strict=True))
+    return all(each.is_cuda for each in parameters) and ready(parameters[0].device) and plain(parameters, *beside)
+
+
+def natives(parameters: Tensors, *beside: Tensors) -> Native | None:
+    """Native functions, if on a CPU all lie so."""
+    return native(parameters[0], torch.float32) if plain(parameters, *beside) else None
+
+
+def plain(parameters: Tensors, *beside: Tensors) -> bool:
+    return all(each.dtype == torch.float32 and dense(each) for each in parameters) and all(
+        alike(each, other) for others in beside for each, other in zip(parameters, others, strict=True)
     )
 
 

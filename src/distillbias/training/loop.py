@@ -59,8 +59,8 @@ def train(
 
     take: Update = update
     record = recorder(model, optimizer) if ranks.world == 1 else None
-    if isinstance(optimizer, Held) and (record or device == "cuda"):
-        optimizer.hold_rate()  # which lets a GPU take the whole step in one launch, recorded or not
+    if isinstance(optimizer, Held) and device in ("cpu", "cuda"):
+        optimizer.hold_rate()  # which lets it take the step in few passes, recorded or not
     if isinstance(optimizer, Held) and record:
         take = Replays(update, record, total - start, model)
     model.train()

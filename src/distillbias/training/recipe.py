@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from distillbias.errors import InputError
-from distillbias.models.dropout import dense
-from distillbias.models.native import Native, native
 from distillbias.training import fused_step
 from distillbias.training.adam import Adam, Held, RAdam
 from distillbias.training.precision import Precision
@@ -137,7 +135,7 @@ def shape_gradients(parameters: Sequence[nn.Parameter], l1: float, l2: float, li
         each_l1, each_l2 = ([float(is_one) * penalty for is_one in matrix] for penalty in (l1, l2))
         fused_step.shape_gradients(parameters, gradients, each_l1, each_l2, limit if limit < inf else None)
         return
-    if functions := _functions(parameters, gradients):
+    if functions := fused_step.natives(parameters, gradients):
         for parameter, gradient in zip(parameters, gradients, strict=True):
             penalties = (l1, l2) if parameter.ndim > 1 else (0.0, 0.0)
             functions("shape_gradient", parameter, gradient, gradient.numel(), *penalties, limit)
@@ -146,14 +144,6 @@ def shape_gradients(parameters: Sequence[nn.Parameter], l1: float, l2: float, li
         add_penalty_gradient(weight_matrices(parameters), l1, l2)
     if limit < inf:
         clip_each(parameters, limit)
-
-
-def _functions(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor]) -> Native | None:
-    """Native ones, if all lie where they find them: dense, in float32, each beside its gradient in the same order."""
-    pairs = zip(parameters, gradients, strict=True)
-    if all(dense(each) and each.dtype == torch.float32 and fused_step.alike(each, other) for each, other in pairs):
-        return native(parameters[0], torch.float32)
-    return None
 
 
 @torch.no_grad()
