@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#ifdef __AVX512BF16__
+#ifdef __AVX2__
 #include <immintrin.h>
 #endif
 
@@ -43,17 +43,17 @@ static inline value put(float x) { return x; }
 
 /* e^x, infinite above e^88.4 and never below e^-87: 2^n e^r, the second by a polynomial. For float32 that of Cephes' expf
    (Moshier); bf16 is served by a shorter one, to 3e-6 of it, the best of its degree. */
+#define LN_2 0.693147180559945309f
+#define PER_LN_2 1.44269504088896341f
+#define SHORT(r)                                                                                                       \
+    ((((4.145856684e-2f * (r) + 1.679093227e-1f) * (r) + 5.000436042e-1f) * (r) + 9.999633902e-1f) * (r)               \
+     + 9.999992610e-1f)
 static inline float exponential(float x) {
     x = x < -87.0f ? -87.0f : x;
     x = x > 89.0f ? 89.0f : x; /* as written, both let NaN pass */
-    const float n = rintf(x * 1.44269504088896341f);
+    const float n = rintf(x * PER_LN_2);
 #ifdef BF16
-    const float r = x - n * 0.693147180559945309f;
-    float p = 4.145856684e-2f;
-    p = p * r + 1.679093227e-1f;
-    p = p * r + 5.000436042e-1f;
-    p = p * r + 9.999633902e-1f;
-    p = p * r + 9.999992610e-1f;
+    const float r = x - n * LN_2, p = SHORT(r);
 #else
     const float r = x - n * 0.693359375f + n * 2.12194440e-4f;
     float p = 1.9875691500e-4f;
@@ -119,22 +119,70 @@ typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias
 typedef uint16_t halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
 typedef uint32_t patterns __attribute__((vector_size(4 * LANES)));
 
+/* By hand where the compiler would do both by halves. */
 static inline lanes get_lanes(const value *x) {
+#if defined __AVX512F__
+    return (lanes)((patterns)_mm512_cvtepu16_epi32(*(const __m256i_u *)x) << 16);
+#elif defined __AVX2__
+    return (lanes)((patterns)_mm256_cvtepu16_epi32(*(const __m128i_u *)x) << 16);
+#else
     return (lanes)(__builtin_convertvector(*(const halves *)x, patterns) << 16);
+#endif
 }
 
 static inline void put_lanes(lanes x, value *to) {
 #ifdef __AVX512BF16__
     *(halves *)to = (halves)_mm512_cvtneps_pbh((__m512)x);
 #else
-    const patterns bits = (patterns)x;
-    *(halves *)to = __builtin_convertvector((bits + 0x7fff + ((bits >> 16) & 1)) >> 16, halves);
+    patterns bits = (patterns)x;
+    bits = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+#if defined __AVX2__ && !defined __AVX512F__
+    *(__m128i_u *)to = _mm_packus_epi32(_mm256_castsi256_si128((__m256i)bits), _mm256_extracti128_si256((__m256i)bits, 1));
+#else
+    *(halves *)to = __builtin_convertvector(bits, halves);
+#endif
 #endif
 }
 #else
 static inline lanes get_lanes(const value *x) { return *(const lanes *)x; }
 static inline void put_lanes(lanes x, value *to) { *(lanes *)to = x; }
 #endif
+
+enum { ABREAST = 4 };
+
+/* The same of `many` lanes, at most ABREAST, which take turns: one alone would wait for each operation to end. AVX-512 has what bf16 is
+   served by. */
+INLINE void exponentials(lanes *x, const int many) {
+#if defined BF16 && defined __AVX512F__
+    __m512 n[ABREAST], p[ABREAST];
+#define EACH_OF for (int v = 0; v < many; v++)
+    EACH_OF x[v] = (lanes)_mm512_max_ps(_mm512_set1_ps(-87.0f), (__m512)x[v]); /* what comes second is NaN's way */
+    EACH_OF x[v] = (lanes)_mm512_min_ps(_mm512_set1_ps(89.0f), (__m512)x[v]);
+    EACH_OF n[v] = _mm512_roundscale_ps((__m512)(x[v] * PER_LN_2), _MM_FROUND_NO_EXC);
+    EACH_OF x[v] -= (lanes)n[v] * LN_2;
+    EACH_OF p[v] = (__m512)SHORT(x[v]);
+    EACH_OF x[v] = (lanes)_mm512_scalef_ps(p[v], n[v]);
+#else
+    float *const all = (float *)x;
+#pragma omp simd
+    for (int i = 0; i < many * LANES; i++) all[i] = exponential(all[i]);
+#endif
+}
+
+INLINE void sigmoids(lanes *x, const int many) {
+#if defined BF16 && defined __AVX512F__ /* to 14 digits, then to all: a division takes longer, and makes 1 / inf 0 */
+    EACH_OF x[v] = (lanes)_mm512_min_ps(_mm512_set1_ps(88.0f), (__m512)-x[v]);
+    exponentials(x, many);
+    EACH_OF {
+        const lanes all = 1.0f + x[v], near = (lanes)_mm512_rcp14_ps((__m512)all);
+        x[v] = near * (2.0f - all * near);
+    }
+#else
+    for (int v = 0; v < many; v++) x[v] = -x[v];
+    exponentials(x, many);
+    for (int v = 0; v < many; v++) x[v] = 1.0f / (1.0f + x[v]);
+#endif
+}
 
 static inline long round_up(long count, long to) { return (count + to - 1) / to * to; }
 
@@ -147,8 +195,7 @@ static float *zeros_of(long count) {
 }
 
 /* Of all lanes, in pairs of pairs: the compiler may not choose an order itself, and would add one after the other. */
-static inline float sum_of(const float *x) {
-    lanes all = *(const lanes *)x;
+static inline float sum_of(lanes all) {
 #define BESIDE(j, s) ((j) ^ (s))
 #define ADD(s) all += __builtin_shufflevector(all, all, ALL(BESIDE, s));
     HALVES(ADD)
@@ -178,31 +225,70 @@ static inline float kept(const int16_t *draws, long i, int32_t first, float scal
     return draws[i] >= first ? scale : 0.0f;
 }
 
+typedef int16_t shorts __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
+typedef int32_t integers __attribute__((vector_size(4 * LANES)));
+
+/* Of lanes from there on. What is written in halves of a register is waited for where it is read as a whole, so what
+   rows of few lanes hand on is in lanes everywhere. */
+static inline lanes kept_lanes(const int16_t *draws, int32_t first, float scale) {
+#if defined __AVX512F__
+    const integers all = (integers)_mm512_cvtepi16_epi32(*(const __m256i_u *)draws);
+#elif defined __AVX2__
+    const integers all = (integers)_mm256_cvtepi16_epi32(*(const __m128i_u *)draws);
+#else
+    const integers all = __builtin_convertvector(*(const shorts *)draws, integers);
+#endif
+    return (lanes)((all >= first) & (integers)(scale + (lanes){0}));
+}
+
 /* ---- GELU of rows plus a bias, its tanh approximation: z sigmoid(2u), 2u = a (z + c z^3); `slopes`, if wanted, are for
    its gradient; y may be x */
+
+INLINE void gelu_lanes(const value *x, const float *bias, value *y, value *slopes) {
+    const float a = 1.5957691216057308f, c = 0.044715f;
+    lanes z[ABREAST], cubic[ABREAST], gate[ABREAST];
+    for (int v = 0; v < ABREAST; v++) z[v] = get_lanes(x + v * LANES) + *(const lanes *)(bias + v * LANES);
+    for (int v = 0; v < ABREAST; v++) cubic[v] = c * z[v] * z[v] * z[v], gate[v] = a * (z[v] + cubic[v]);
+    sigmoids(gate, ABREAST);
+    for (int v = 0; v < ABREAST; v++) put_lanes(z[v] * gate[v], y + v * LANES);
+    for (int v = 0; v < ABREAST && slopes; v++)
+        put_lanes(gate[v] + gate[v] * (1.0f - gate[v]) * (a * (z[v] + 3.0f * cubic[v])), slopes + v * LANES);
+}
 
 int gelu(
     const value *x, const float *restrict bias, value *y, value *restrict slopes, long rows, long width
 ) {
-    const float a = 1.5957691216057308f, c = 0.044715f;
+    const long wide = ABREAST * LANES, whole = width / wide * wide, left = width - whole;
+    float last_bias[ABREAST * LANES] = {0};
+    value last[ABREAST * LANES] = {0}, steep[ABREAST * LANES];
+    memcpy(last_bias, bias + whole, left * sizeof *bias);
     for (long r = 0; r < rows; r++, x += width, y += width) {
-        if (!slopes) {
-#pragma omp simd
-            for (long j = 0; j < width; j++) {
-                float z = get(x[j]) + bias[j];
-                y[j] = put(z * sigmoid(a * (z + c * z * z * z)));
-            }
-            continue;
-        }
-        value *restrict slope = slopes + r * width;
-#pragma omp simd
-        for (long j = 0; j < width; j++) {
-            float z = get(x[j]) + bias[j], cubic = c * z * z * z, gate = sigmoid(a * (z + cubic));
-            y[j] = put(z * gate);
-            slope[j] = put(gate + gate * (1.0f - gate) * (a * (z + 3.0f * cubic)));
-        }
+        value *const slope = slopes ? slopes + r * width : NULL;
+        for (long j = 0; j < whole; j += wide) gelu_lanes(x + j, bias + j, y + j, slope ? slope + j : NULL);
+        if (!left) continue;
+        memcpy(last, x + whole, left * sizeof *x);
+        gelu_lanes(last, last_bias, last, steep);
+        memcpy(y + whole, last, left * sizeof *y);
+        if (slope) memcpy(slope + whole, steep, left * sizeof *steep);
     }
     return 0;
+}
+
+/* Adds to `on_bias`; `down` may be `upstream`. */
+static void gelu_row_back(
+    const value *upstream, const value *restrict slopes, value *down, float *restrict on_bias, long width
+) {
+    const long whole = width / LANES * LANES;
+    for (long j = 0; j < whole; j += LANES) {
+        const lanes z = get_lanes(upstream + j) * get_lanes(slopes + j);
+        *(lanes *)(on_bias + j) += z;
+        put_lanes(z, down + j);
+    }
+    for (long j = whole; j < width; j++) {
+        const float z = get(upstream[j]) * get(slopes[j]);
+        on_bias[j] += z;
+        down[j] = put(z);
+    }
 }
 
 int gelu_back(
@@ -210,13 +296,8 @@ int gelu_back(
     long rows, long width
 ) {
     memset(on_bias, 0, width * sizeof(float));
-    for (long r = 0; r < rows; r++, upstream += width, slopes += width, down += width)
-#pragma omp simd
-        for (long j = 0; j < width; j++) {
-            const float z = get(upstream[j]) * get(slopes[j]);
-            on_bias[j] += z;
-            down[j] = put(z);
-        }
+    for (long r = 0; r < rows; r++)
+        gelu_row_back(upstream + r * width, slopes + r * width, down + r * width, on_bias, width);
     return 0;
 }
 
@@ -292,17 +373,18 @@ static inline void norm_row(
     const float *restrict x, const float *restrict weight, const float *restrict bias, float eps, value *restrict y,
     float *restrict mean_of, float *restrict scale_of, long width
 ) {
-    float sums[LANES] = {0}, squares[LANES] = {0};
-    for (long j = 0; j < width; j += LANES)
-#pragma omp simd
-        for (int i = 0; i < LANES; i++) sums[i] += x[j + i];
+    lanes sums = {0}, squares = {0};
+    for (long j = 0; j < width; j += LANES) sums += *(const lanes *)(x + j);
     const float mean = sum_of(sums) / width;
-    for (long j = 0; j < width; j += LANES)
-#pragma omp simd
-        for (int i = 0; i < LANES; i++) squares[i] += (x[j + i] - mean) * (x[j + i] - mean);
+    for (long j = 0; j < width; j += LANES) {
+        const lanes far = *(const lanes *)(x + j) - mean;
+        squares += far * far;
+    }
     const float scale = 1.0f / sqrtf(sum_of(squares) / width + eps);
-#pragma omp simd
-    for (long j = 0; j < width; j++) y[j] = put((x[j] - mean) * scale * weight[j] + bias[j]);
+    for (long j = 0; j < width; j += LANES) {
+        const lanes normed = (*(const lanes *)(x + j) - mean) * scale;
+        put_lanes(normed * *(const lanes *)(weight + j) + *(const lanes *)(bias + j), y + j);
+    }
     *mean_of = mean;
     *scale_of = scale;
 }
@@ -312,20 +394,20 @@ static inline void norm_row_back(
     const value *restrict upstream, const float *restrict x, const float *restrict weight, float mean, float scale,
     float *restrict down, float *restrict on_weight, float *restrict on_bias, long width
 ) {
-    float sums[LANES] = {0}, alongs[LANES] = {0};
-    for (long j = 0; j < width; j += LANES)
-#pragma omp simd
-        for (int i = 0; i < LANES; i++) {
-            float above = get(upstream[j + i]), normed = (x[j + i] - mean) * scale;
-            on_weight[j + i] += above * normed;
-            on_bias[j + i] += above;
-            sums[i] += above * weight[j + i];
-            alongs[i] += above * weight[j + i] * normed;
-        }
+    lanes sums = {0}, alongs = {0};
+    for (long j = 0; j < width; j += LANES) {
+        const lanes above = get_lanes(upstream + j), normed = (*(const lanes *)(x + j) - mean) * scale;
+        const lanes part = above * *(const lanes *)(weight + j);
+        *(lanes *)(on_weight + j) += above * normed;
+        *(lanes *)(on_bias + j) += above;
+        sums += part;
+        alongs += part * normed;
+    }
     const float sum = sum_of(sums) / width, along = sum_of(alongs) / width;
-#pragma omp simd
-    for (long j = 0; j < width; j++)
-        down[j] = scale * (get(upstream[j]) * weight[j] - sum - (x[j] - mean) * scale * along);
+    for (long j = 0; j < width; j += LANES) {
+        const lanes part = get_lanes(upstream + j) * *(const lanes *)(weight + j);
+        *(lanes *)(down + j) = scale * (part - sum - (*(const lanes *)(x + j) - mean) * scale * along);
+    }
 }
 
 /* `total` = x + dropout(added + more). */
@@ -335,13 +417,10 @@ int add_and_norm(
     value *restrict y, float *restrict statistics, long rows, long width
 ) {
     for (long r = 0; r < rows; r++, x += width, added += width, total += width, y += width) {
-        if (draws) {
-            const int16_t *restrict drawn = draws + r * width;
-#pragma omp simd
-            for (long j = 0; j < width; j++) total[j] = x[j] + (get(added[j]) + more[j]) * kept(drawn, j, first, scale);
-        } else {
-#pragma omp simd
-            for (long j = 0; j < width; j++) total[j] = x[j] + get(added[j]) + more[j];
+        for (long j = 0; j < width; j += LANES) {
+            lanes passed = get_lanes(added + j) + *(const lanes *)(more + j);
+            if (draws) passed *= kept_lanes(draws + r * width + j, first, scale);
+            *(lanes *)(total + j) = *(const lanes *)(x + j) + passed;
         }
         norm_row(total, weight, bias, eps, y, statistics + r, statistics + rows + r, width);
     }
@@ -360,25 +439,12 @@ int add_and_norm_back(
     memset(on_bias, 0, width * sizeof(float));
     for (long r = 0; r < rows; r++, total += width, upstream += width, down += width, on_added += width) {
         norm_row_back(upstream, total, weight, statistics[r], statistics[rows + r], down, on_weight, on_bias, width);
-        if (above) {
-            const float *restrict more = above + r * width;
-#pragma omp simd
-            for (long j = 0; j < width; j++) down[j] += more[j];
-        }
-        if (draws) {
-            const int16_t *restrict drawn = draws + r * width;
-#pragma omp simd
-            for (long j = 0; j < width; j++) {
-                const float passed = down[j] * kept(drawn, j, first, scale);
-                on_more[j] += passed;
-                on_added[j] = put(passed);
-            }
-        } else {
-#pragma omp simd
-            for (long j = 0; j < width; j++) {
-                on_more[j] += down[j];
-                on_added[j] = put(down[j]);
-            }
+        for (long j = 0; j < width; j += LANES) {
+            lanes passed = *(const lanes *)(down + j);
+            if (above) *(lanes *)(down + j) = passed += *(const lanes *)(above + r * width + j);
+            if (draws) passed *= kept_lanes(draws + r * width + j, first, scale);
+            *(lanes *)(on_more + j) += passed;
+            put_lanes(passed, on_added + j);
         }
     }
     return 0;
@@ -388,21 +454,29 @@ int add_and_norm_back(
 
 enum { MOST_WORDS = 64, BLOCK = 6 }; /* BLOCK rows are made at once; what has a row for each word has room for whole ones */
 
+INLINE void multiply_few(
+    const float *restrict a, long down, long across, const float *restrict b, float *restrict c, long inner, long wide,
+    const int rows
+) {
+    for (long j = 0; j < wide; j += LANES) {
+        lanes sums[BLOCK] = {0};
+        for (long k = 0; k < inner; k++) {
+            const lanes from = *(const lanes *)(b + k * wide + j);
+            for (int i = 0; i < rows; i++) sums[i] += a[i * down + k * across] * from;
+        }
+        for (int i = 0; i < rows; i++) *(lanes *)(c + i * wide + j) = sums[i];
+    }
+}
+
 /* c = a b: a has its rows `down` apart and its columns `across`, b and c are dense and `wide`, in whole lanes.
    a and c have room for whole blocks. */
 static void multiply(
     const float *restrict a, long down, long across, const float *restrict b, float *restrict c, long rows, long inner,
     long wide
 ) {
-    for (long r = 0; r < rows; r += BLOCK, a += BLOCK * down, c += BLOCK * wide)
-        for (long j = 0; j < wide; j += LANES) {
-            lanes sums[BLOCK] = {0};
-            for (long k = 0; k < inner; k++) {
-                const lanes from = *(const lanes *)(b + k * wide + j);
-                for (int i = 0; i < BLOCK; i++) sums[i] += a[i * down + k * across] * from;
-            }
-            for (int i = 0; i < BLOCK; i++) *(lanes *)(c + i * wide + j) = sums[i];
-        }
+    for (; rows > BLOCK / 2; rows -= BLOCK, a += BLOCK * down, c += BLOCK * wide)
+        multiply_few(a, down, across, b, c, inner, wide, BLOCK);
+    if (rows > 0) multiply_few(a, down, across, b, c, inner, wide, BLOCK / 2);
 }
 
 /* Of one example, [time, parts, heads, size], the rows of each part and head: [parts, heads, tall, size]. Memory is read
@@ -411,8 +485,7 @@ static void read_rows(const value *restrict x, float *restrict rows, long parts,
     for (long t = 0; t < time; t++)
         for (long part = 0; part < parts * heads; part++, x += size) {
             float *restrict row = rows + (part * round_up(time, BLOCK) + t) * size;
-#pragma omp simd
-            for (long d = 0; d < size; d++) row[d] = get(x[d]);
+            for (long d = 0; d < size; d += LANES) *(lanes *)(row + d) = get_lanes(x + d);
         }
 }
 
@@ -420,8 +493,7 @@ static void write_rows(const float *restrict rows, value *restrict x, long parts
     for (long t = 0; t < time; t++)
         for (long part = 0; part < parts * heads; part++, x += size) {
             const float *restrict row = rows + (part * round_up(time, BLOCK) + t) * size;
-#pragma omp simd
-            for (long d = 0; d < size; d++) x[d] = put(row[d]);
+            for (long d = 0; d < size; d += LANES) put_lanes(*(const lanes *)(row + d), x + d);
         }
 }
 
@@ -453,8 +525,7 @@ static inline void choose(
         else first = INT16_MIN, scale = 1.0f;
         draws = last;
     }
-#pragma omp simd
-    for (long j = 0; j < wide; j++) times[j] = kept(draws, j, first, scale);
+    for (long j = 0; j < wide; j += LANES) *(lanes *)(times + j) = kept_lanes(draws + j, first, scale);
 }
 
 /* `hidden` of one example in rows of whole lanes, in which nobody looks beyond `time`. */
@@ -463,16 +534,23 @@ static void read_hidden(const float *restrict hidden, long apart, float *restric
         for (long j = 0; j < wide; j++) below[r * wide + j] = j < time ? hidden[r * apart + j] : -INFINITY;
 }
 
-/* Of a row of scores the powers, of which shares are made by what is returned; `top`: the largest score. */
-INLINE float soften(float *restrict scores, float *restrict top, const long wide) {
-    float most = -INFINITY, sums[LANES] = {0};
+/* Of rows of scores the powers; `totals`, [rows, 2]: the largest score, and what powers are scaled by to be shares. What
+   waits for a sum of lanes waits for those of all rows at once. */
+INLINE void soften(float *restrict scores, float *restrict totals, long rows, const long wide) {
+    for (long r = 0; r < rows; r++) {
+        float most = -INFINITY;
 #pragma omp simd reduction(max : most)
-    for (long j = 0; j < wide; j++) most = scores[j] > most ? scores[j] : most;
-    for (long j = 0; j < wide; j += LANES)
+        for (long j = 0; j < wide; j++) most = scores[r * wide + j] > most ? scores[r * wide + j] : most;
+        totals[2 * r] = most;
+    }
+    for (long r = 0; r < rows; r++) {
+        float *restrict score = scores + r * wide;
+        lanes sums = {0};
 #pragma omp simd
-        for (int i = 0; i < LANES; i++) sums[i] += scores[j + i] = power_of(scores[j + i] - most);
-    *top = most;
-    return 1.0f / sum_of(sums);
+        for (long j = 0; j < wide; j++) score[j] = power_of(score[j] - totals[2 * r]);
+        for (long j = 0; j < wide; j += LANES) sums += *(const lanes *)(score + j);
+        totals[2 * r + 1] = 1.0f / sum_of(sums);
+    }
 }
 
 INLINE int attend_wide(
@@ -493,17 +571,16 @@ INLINE int attend_wide(
             const float *const query = given + h * head, *const key = query + heads * head;
             turn(key, keys, time, size, wide);
             multiply(query, size, 1, keys, shares, time, size, wide);
+            const long row = (b * heads + h) * time;
+            float own[2 * MOST_WORDS], *restrict total = totals ? totals + 2 * row : own;
+#pragma omp simd
+            for (long i = 0; i < time * wide; i++) shares[i] += below[i];
+            soften(shares, total, time, wide);
             for (long r = 0; r < time; r++) {
-                const long row = (b * heads + h) * time + r;
-                float *restrict share = shares + r * wide;
+                float *restrict share = shares + r * wide, times[MOST_WORDS];
+                choose(draws ? draws + (row + r) * time : NULL, (rows - row - r) * time, first, scale, times, wide);
 #pragma omp simd
-                for (long j = 0; j < wide; j++) share[j] += below[r * wide + j];
-                float most, times[MOST_WORDS];
-                const float part = soften(share, &most, wide);
-                if (totals) totals[2 * row] = most, totals[2 * row + 1] = part;
-                choose(draws ? draws + row * time : NULL, (rows - row) * time, first, scale, times, wide);
-#pragma omp simd
-                for (long j = 0; j < wide; j++) share[j] *= part * times[j];
+                for (long j = 0; j < wide; j++) share[j] *= total[2 * r + 1] * times[j];
             }
             multiply(shares, wide, 1, key + heads * head, found + h * head, time, time, size);
         }
@@ -520,12 +597,12 @@ INLINE int attend_back_wide(
 ) {
     const long tall = round_up(time, BLOCK), head = tall * size, rows = batch * heads * time;
     const float steep = 1.0f / sqrtf(size);
-    float *const room = zeros_of(7 * heads * head + 2 * wide * size + 3 * tall * wide);
+    float *const room = zeros_of(7 * heads * head + 2 * wide * size + 4 * tall * wide);
     if (!room) return 1;
     float *const given = room, *const above = given + 3 * heads * head, *const found = above + heads * head;
     float *const keys = found + 3 * heads * head, *const contents = keys + wide * size;
     float *const shares = contents + wide * size, *const slopes = shares + tall * wide;
-    float *const below = slopes + tall * wide;
+    float *const below = slopes + tall * wide, *const parts = below + tall * wide;
     for (long b = 0; b < batch; b++) {
         if (!b || hidden_batch) read_hidden(hidden + b * hidden_batch, hidden_row, below, time, wide);
         read_rows(qkv + b * time * 3 * heads * size, given, 3, heads, time, size);
@@ -539,23 +616,26 @@ INLINE int attend_back_wide(
             turn(key + heads * head, contents, time, size, wide);
             multiply(query, size, 1, keys, shares, time, size, wide);
             multiply(handed, size, 1, contents, slopes, time, size, wide);
+            float alongs[MOST_WORDS];
             for (long r = 0; r < time; r++) {
                 const long row = (b * heads + h) * time + r;
                 float *restrict share = shares + r * wide, *restrict slope = slopes + r * wide;
-                const float most = totals[2 * row], part = totals[2 * row + 1];
-                float times[MOST_WORDS], parts[MOST_WORDS], sums[LANES] = {0};
+                float *restrict part = parts + r * wide, times[MOST_WORDS];
+                lanes sums = {0};
+                const float most = totals[2 * row], factor = totals[2 * row + 1];
                 choose(draws ? draws + row * time : NULL, (rows - row) * time, first, scale, times, wide);
-                for (long j = 0; j < wide; j += LANES)
 #pragma omp simd
-                    for (int i = 0; i < LANES; i++) {
-                        parts[j + i] = power_of(share[j + i] + below[r * wide + j + i] - most) * part;
-                        share[j + i] = parts[j + i] * times[j + i]; /* what the contents were summed with */
-                        sums[i] += slope[j + i] *= share[j + i];
-                    }
-                const float along = sum_of(sums);
-#pragma omp simd
-                for (long j = 0; j < wide; j++) slope[j] -= parts[j] * along;
+                for (long j = 0; j < wide; j++) {
+                    part[j] = power_of(share[j] + below[r * wide + j] - most) * factor;
+                    share[j] = part[j] * times[j]; /* what the contents were summed with */
+                    slope[j] *= share[j];
+                }
+                for (long j = 0; j < wide; j += LANES) sums += *(const lanes *)(slope + j);
+                alongs[r] = sum_of(sums);
             }
+            for (long r = 0; r < time; r++)
+#pragma omp simd
+                for (long j = 0; j < wide; j++) slopes[r * wide + j] -= parts[r * wide + j] * alongs[r];
             multiply(shares, 1, wide, handed, on_key + heads * head, time, time, size);
             multiply(slopes, wide, 1, key, on_query, time, time, size);
             multiply(slopes, 1, wide, query, on_key, time, time, size);
@@ -604,22 +684,24 @@ int ask(
     float *restrict sums, long batch, long time, long heads, long width
 ) {
     const long wide = round_up(time, LANES), many = round_up(heads, BLOCK);
-    float *const room = zeros_of((round_up(time, BLOCK) + wide + 2 * many) * width + many * wide);
+    float *const room = zeros_of((round_up(time, BLOCK) + wide + 2 * many) * width + many * wide + 2 * heads);
     if (!room) return 1;
     float *const columns = room, *const rows = columns + wide * width, *const questions = rows + round_up(time, BLOCK) * width;
     float *const found = questions + many * width, *const scores = found + many * width;
+    float *const totals = scores + many * wide;
     for (long b = 0; b < batch; b++) {
         read_rows(x + b * time * width, rows, 1, 1, time, width);
         for (long h = 0; h < heads; h++)
             read_rows(asked + (h * batch + b) * width, questions + h * width, 1, 1, 1, width);
         turn(rows, columns, time, width, wide);
         multiply(questions, width, 1, columns, scores, heads, width, wide);
+        for (long h = 0; h < heads; h++)
+            for (long j = 0; j < wide; j++)
+                scores[h * wide + j] = j < time ? scores[h * wide + j] * factor + hidden[b * time + j] : -INFINITY;
+        soften(scores, totals, heads, wide);
         for (long h = 0; h < heads; h++) {
             const long row = b * heads + h;
-            float *restrict share = scores + h * wide, most, times[MOST_WORDS], sum = 0.0f;
-            for (long j = 0; j < wide; j++)
-                share[j] = j < time ? share[j] * factor + hidden[b * time + j] : -INFINITY;
-            const float part = soften(share, &most, wide);
+            float *restrict share = scores + h * wide, part = totals[2 * h + 1], times[MOST_WORDS], sum = 0.0f;
             choose(draws ? draws + row * time : NULL, (batch * heads - row) * time, first, scale, times, wide);
             for (long j = 0; j < time; j++) {
                 shares[row * time + j] = share[j] * part;
@@ -936,9 +1018,15 @@ static inline long wide_of(long column, long wide, long panel) {
     return left < panel ? left : panel;
 }
 
-static inline void put_row(const float *restrict x, value *restrict to, long count) {
-#pragma omp simd
-    for (long j = 0; j < count; j++) to[j] = put(x[j]);
+/* Of a row, plus a bias if there is one. */
+static inline void put_row(const float *restrict x, const float *restrict bias, value *restrict to, long count) {
+    const long whole = count / LANES * LANES;
+    for (long j = 0; j < whole; j += LANES) {
+        lanes here = *(const lanes *)(x + j);
+        if (bias) here += *(const lanes *)(bias + j);
+        put_lanes(here, to + j);
+    }
+    for (long j = whole; j < count; j++) to[j] = put(x[j] + (bias ? bias[j] : 0.0f));
 }
 
 static inline void get_row(const value *restrict x, float *restrict to, long count) {
@@ -1009,7 +1097,7 @@ static void stack_weights(
     const long words = (rows + EACH - 1) / EACH;
     for (long r = 0; r < words; r++) {
         const long some = rows - EACH * r < EACH ? rows - EACH * r : EACH;
-        for (long i = 0; i < some; i++) put_row(weight + (EACH * r + i) * apart, room + i * count, count);
+        for (long i = 0; i < some; i++) put_row(weight + (EACH * r + i) * apart, NULL, room + i * count, count);
         stack_row(room, some == EACH ? room + (EACH - 1) * count : NULL, count, to, r, words, wide, PANEL);
     }
 }
@@ -1051,7 +1139,7 @@ static void turn_weights(const float *restrict weight, long rows, long count, wo
                 continue;
             }
             memset(square, 0, sizeof square);
-            for (long i = 0; i < LANES && r + i < rows; i++) put_row(from + i * count, (value *)square[i], some);
+            for (long i = 0; i < LANES && r + i < rows; i++) put_row(from + i * count, NULL, (value *)square[i], some);
             turn_square(*square, LANES, *square, LANES);
             for (long i = 0; i < LANES && k + i < inner; i++)
                 memcpy(columns + (k + i) * next, square[i], sizeof square[i]);
@@ -1149,7 +1237,7 @@ static int product_back(
         part = rows - m < SOME ? rows - m : SOME;
 #ifdef BF16
         multiply_rows(a + m * units, stacked, found, wide, part, units, some);
-        for (long i = 0; i < part; i++) put_row(found + i * wide, down + (m + i) * before + first, some);
+        for (long i = 0; i < part; i++) put_row(found + i * wide, NULL, down + (m + i) * before + first, some);
 #else
         multiply_rows(a + m * units, stacked, down + m * before + first, before, part, units, some);
 #endif
@@ -1214,9 +1302,7 @@ static int linear_rows(
     const word *const a = as_words(x, rows, before, (word *)(sums + rows * wide));
 #ifdef BF16
     multiply_rows(a, turned, sums, wide, rows, inner, after);
-    for (long i = 0; i < rows; i++)
-#pragma omp simd
-        for (long n = 0; n < after; n++) y[i * after + n] = put(sums[i * wide + n] + (bias ? bias[n] : 0.0f));
+    for (long i = 0; i < rows; i++) put_row(sums + i * wide, bias, y + i * after, after);
 #else
     multiply_rows(a, turned, y, after, rows, inner, after);
     for (long i = 0; bias && i < rows; i++)
@@ -1364,12 +1450,7 @@ int feed_back(
                 upstream + m * width, found + m * many, narrowing, handed, of_narrow, some, many, width, more
             );
             for (long i = 0; i < some; i++)
-#pragma omp simd
-                for (long n = 0; n < many; n++) {
-                    const float z = get(handed[i * many + n]) * get(slopes[(m + i) * many + n]);
-                    of_bias[n] += z;
-                    handed[i * many + n] = put(z);
-                }
+                gelu_row_back(handed + i * many, slopes + (m + i) * many, handed + i * many, of_bias, many);
             failed |= linear_rows_back(
                 handed, x + m * width, widening, down + m * width, of_widen, some, width, many, more
             );
@@ -1431,7 +1512,7 @@ static int turn_whole(const float *restrict weight, value *restrict to, long wid
     for (long n = 0; n < wide; n += COLUMNS) {
         const long some = wide - n < COLUMNS ? wide - n : COLUMNS;
         flip(weight + n * inputs, turned, some, inputs);
-        for (long k = 0; k < inputs; k++) put_row(turned + k * some, to + k * wide + n, some);
+        for (long k = 0; k < inputs; k++) put_row(turned + k * some, NULL, to + k * wide + n, some);
     }
     free(turned);
     return 0;
@@ -1489,11 +1570,7 @@ INLINE void leave_words(
 #pragma GCC unroll 12
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 2
-        for (int v = 0; v < 2; v++) {
-            float all[LANES] __attribute__((aligned(64)));
-            *(lanes *)all = sums[i][v];
-            found[i][v] = sum_of(all);
-        }
+        for (int v = 0; v < 2; v++) found[i][v] = sum_of(sums[i][v]);
 }
 
 /* More of the gradient by TWO columns of the weight, `sums`, [inputs, TWO]; `turned`, [many, deep]: of each kept input
@@ -2175,8 +2252,8 @@ static int convolve_maps_back(
             value *const to = down + ((line + i) / rows * (rows + 1) + row) * half;
             float *const upper = strip + row % 2 * half, *const lower = strip + (row + 1) % 2 * half;
             add_tiles(found + i * columns * before, upper, lower, row > 0, columns, before, seen_apart);
-            put_row(upper, to, half);
-            if (row + 1 == rows) put_row(lower, to + half, half);
+            put_row(upper, NULL, to, half);
+            if (row + 1 == rows) put_row(lower, NULL, to + half, half);
         }
     }
     for (long n = 0; n < after; n++)
