@@ -684,6 +684,19 @@ def test_losses_over_a_vocabulary_are_as_exact_as_the_exponential(kind: torch.dt
     assert ((losses.double() - expected).abs() <= apart * (1 + expected)).all()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("width", [12, 64, 77])
+def test_gelu_far_from_zero_is_the_line_or_nothing(kind: torch.dtype, width: int) -> None:
+    far = torch.tensor([-1e4, -300.0, -88.5, -40.0, -13.0, -5.0, 0.0, 5.0, 13.0, 88.5, 300.0, 1e4]).repeat(7)[:width]
+    x = torch.stack([far, far.flip(0)]).to(kind).requires_grad_()
+    exact = x.detach().double().requires_grad_()
+    found, right = gelu(x), F.gelu(exact, approximate="tanh")
+    found.sum().backward()
+    right.sum().backward()
+    for one, other in ((found, right), (x.grad, exact.grad)):
+        assert torch.allclose(one.double(), other, rtol=4 * LAST_BIT[kind], atol=1e-6)
+
+
 def test_not_a_number_stays_one() -> None:
     """A training that has come apart must be seen to have: no maximum and no clamp may hide it."""
     nan = torch.full((2, 16), torch.nan)

@@ -137,7 +137,8 @@ static inline void put_lanes(lanes x, value *to) {
     patterns bits = (patterns)x;
     bits = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
 #if defined __AVX2__ && !defined __AVX512F__
-    *(__m128i_u *)to = _mm_packus_epi32(_mm256_castsi256_si128((__m256i)bits), _mm256_extracti128_si256((__m256i)bits, 1));
+    const __m256i both = (__m256i)bits;
+    *(__m128i_u *)to = _mm_packus_epi32(_mm256_castsi256_si128(both), _mm256_extracti128_si256(both, 1));
 #else
     *(halves *)to = __builtin_convertvector(bits, halves);
 #endif
@@ -150,8 +151,8 @@ static inline void put_lanes(lanes x, value *to) { *(lanes *)to = x; }
 
 enum { ABREAST = 4 };
 
-/* The same of `many` lanes, at most ABREAST, which take turns: one alone would wait for each operation to end. AVX-512 has what bf16 is
-   served by. */
+/* The same of `many` lanes, at most ABREAST, which take turns: one alone would wait for each operation to end. AVX-512 has
+   instructions that bf16 is served by. */
 INLINE void exponentials(lanes *x, const int many) {
 #if defined BF16 && defined __AVX512F__
     __m512 n[ABREAST], p[ABREAST];
@@ -766,6 +767,9 @@ typedef int32_t word __attribute__((may_alias, aligned(2)));
 typedef int32_t words __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 static inline word join(value even, value odd) { return (word)((uint32_t)odd << 16 | even); }
+static inline words join_lanes(const value *even, const value *odd) {
+    return (words)((patterns)get_lanes(odd) | (patterns)get_lanes(even) >> 16);
+}
 
 static inline lanes add_products(lanes sum, words a, words b) {
 #ifdef __AVX512BF16__
@@ -788,6 +792,7 @@ enum { EACH = 1 };
 typedef float word;
 typedef lanes words;
 static inline word join(value even, value odd) { return (void)odd, even; }
+static inline words join_lanes(const value *even, const value *odd) { return (void)odd, *(const words *)even; }
 static inline lanes add_product(lanes sum, word a, words b) { return sum + a * b; }
 static inline lanes add_products(lanes sum, words a, words b) { return sum + a * b; }
 #endif
@@ -913,6 +918,8 @@ typedef struct {
     int32_t *many;    /* [rows, parts]: how many */
 } Sparse;
 
+static const int32_t FIRST[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
 /* Whether products of rows with what is not 0 of x take less time than those of blocks: in float32, of three in ten
    anywhere, they took .75 of it, of four as long. */
 static int is_sparse(const value *restrict x, long count) {
@@ -922,28 +929,36 @@ static int is_sparse(const value *restrict x, long count) {
     return 4 * zeros >= 3 * count;
 }
 
-/* Of a as above; parts are as deep as took the least time. Not 0 where there is no memory; `words` are to be freed. */
-static int find_words(
-    const word *restrict a, long down, long across, long block, long rows, long inner, Sparse *restrict to
-) {
+/* Of a, [rows, inner]; parts are as deep as took the least time. Not 0 where there is no memory; `words` are to be
+   freed. */
+static int find_words(const word *restrict a, long rows, long inner, Sparse *restrict to) {
     const long most = 3 * NEAR, parts = (inner + most - 1) / most, deep = parts ? (inner + parts - 1) / parts : 0;
-    word *restrict words = (word *)lines_of(rows * (2 * inner + parts) + 1);
+    const long all = rows * inner + LANES; /* whole lanes are written */
+    word *restrict words = (word *)lines_of(2 * all + rows * parts);
     if (!words) return 1;
-    int32_t *restrict places = (int32_t *)(words + rows * inner), *restrict many = places + rows * inner;
+    int32_t *restrict places = (int32_t *)(words + all), *restrict many = places + all;
     *to = (Sparse){parts, deep, words, places, many};
-    for (long r = 0; r < rows; r++) {
-        const word *const from = a + r / BESIDE * block + r % BESIDE * down;
+    for (long r = 0; r < rows; r++, a += inner)
         for (long first = 0, here; first < inner; first += here, words += here, places += here) {
             here = inner - first < deep ? inner - first : deep;
-            long found = 0;
-            for (long k = first; k < first + here; k++) {
-                const word one = from[k * across];
+            long found = 0, k = first;
+#ifdef __AVX512F__
+            __m512i place = _mm512_add_epi32(_mm512_set1_epi32(k), _mm512_loadu_si512(FIRST));
+            for (; k + LANES <= first + here; k += LANES, place = _mm512_add_epi32(place, _mm512_set1_epi32(LANES))) {
+                const __m512i some = _mm512_loadu_si512(a + k);
+                const __mmask16 are = _mm512_test_epi32_mask(some, some);
+                _mm512_storeu_si512(words + found, _mm512_maskz_compress_epi32(are, some));
+                _mm512_storeu_si512(places + found, _mm512_maskz_compress_epi32(are, place));
+                found += __builtin_popcount(are);
+            }
+#endif
+            for (; k < first + here; k++) {
+                const word one = a[k];
                 words[found] = one, places[found] = k;
                 found += one != 0;
             }
             *many++ = found;
         }
-    }
     return 0;
 }
 
@@ -1116,6 +1131,31 @@ static void turn_columns(const value *restrict x, long rows, long count, word *r
     }
 }
 
+/* Columns as rows of words, [count, deep]. */
+static void turn_words(const value *restrict x, long rows, long count, word *restrict to) {
+    const long deep = (rows + EACH - 1) / EACH;
+    word square[LANES][LANES] __attribute__((aligned(64)));
+    for (long n = 0; n < count; n += LANES)
+        for (long r = 0; r < deep; r += LANES) {
+            const long wide = count - n < LANES ? count - n : LANES, tall = deep - r < LANES ? deep - r : LANES;
+            const value *const from = x + EACH * r * count + n;
+            const int whole = wide == LANES && EACH * (r + LANES) <= rows;
+            for (long i = 0; i < tall; i++) {
+                const value *const even = from + EACH * i * count, *const odd = even + (EACH - 1) * count;
+                const int both = EACH * (r + i + 1) <= rows;
+                if (whole) *(words *)square[i] = join_lanes(even, odd);
+                else
+                    for (long j = 0; j < wide; j++) square[i][j] = join(even[j], both ? odd[j] : 0);
+            }
+            if (whole) {
+                turn_square((float *)*square, LANES, (float *)(to + n * deep + r), deep);
+                continue;
+            }
+            for (long j = 0; j < wide; j++)
+                for (long i = 0; i < tall; i++) to[(n + j) * deep + r + i] = square[i][j];
+        }
+}
+
 /* Weights, [rows, count], with their rows as columns, `wide` of them in panels, of words of values that lie side by
    side. */
 static void turn_weights(const float *restrict weight, long rows, long count, word *restrict to, long wide, long panel) {
@@ -1180,26 +1220,47 @@ static int product(
     return 0;
 }
 
-/* Columns of the next, `some`; `turned` are those of one, of as many rows, or `few` of them. */
+/* Columns of the next, `some`, or `more` of them, its rows `apart` apart; `turned` are those of one, of as many rows, or
+   `few` of them. */
 static int gradient_columns(
     const word *restrict turned, const Sparse *few, long many, const value *restrict other, long wide,
-    float *restrict found, long some, long rows, int more
+    float *restrict found, long apart, long some, long rows, int more
 ) {
     const long words = (rows + EACH - 1) / EACH, lanes_wide = round_up(some, few ? BREADTH : LANES);
     word *const stacked = (word *)lines_of(words * lanes_wide);
     if (!stacked) return 1;
     stack_rows(other, rows, some, wide, stacked, lanes_wide, few ? BREADTH : PANEL);
-    if (few) multiply_sparse(few, stacked, found, wide, many, words, some, more);
-    else multiply_columns(turned, words, stacked, found, wide, many, words, some, more);
+    if (few) multiply_sparse(few, stacked, found, apart, many, words, some, more);
+    else multiply_columns(turned, words, stacked, found, apart, many, words, some, more);
     free(stacked);
     return 0;
 }
 
-/* found, [many, wide], = one^T other, both of `rows`: one is better the narrower, for it is turned, or the one that is
-   `sparse`. */
+/* A matrix on its side, or `more` of it, from rows `apart` apart to rows `next` apart. */
+static void flip(
+    const float *restrict from, long apart, float *restrict to, long next, long rows, long columns, int more
+) {
+    float square[LANES][LANES] __attribute__((aligned(64)));
+    for (long r = 0; r < rows; r += LANES)
+        for (long c = 0; c < columns; c += LANES) {
+            const float *const here = from + r * apart + c;
+            float *const there = to + c * next + r;
+            if (rows - r < LANES || columns - c < LANES) {
+                for (long i = 0; i < LANES && r + i < rows; i++)
+                    for (long j = 0; j < LANES && c + j < columns; j++)
+                        there[j * next + i] = here[i * apart + j] + (more ? there[j * next + i] : 0.0f);
+                continue;
+            }
+            turn_square(here, apart, more ? *square : there, more ? LANES : next);
+            for (long j = 0; more && j < LANES; j++) *(lanes *)(there + j * next) += *(const lanes *)square[j];
+        }
+}
+
+/* found, [many, wide], = one^T other, both of `rows`, or, `flipped`, [wide, many]: one is better the narrower, for it is
+   turned, or the one that is `sparse`. */
 static int gradient(
     const value *restrict one, long many, const value *restrict other, long wide, float *restrict found, long rows,
-    int sparse
+    int sparse, int flipped
 ) {
     const long most = rows < EACH * NEAR ? rows : EACH * NEAR;
     word *const turned = (word *)lines_of((most + EACH - 1) / EACH * round_up(many, BESIDE));
@@ -1207,16 +1268,24 @@ static int gradient(
     int failed = 0;
     for (long m = 0, part; m < rows; m += part, one += part * many, other += part * wide) {
         part = rows - m < most ? rows - m : most;
-        turn_columns(one, part, many, turned);
         const long words = (part + EACH - 1) / EACH;
         Sparse left = {0};
-        if (sparse) failed |= find_words(turned, 1, BESIDE, BESIDE * words, many, words, &left);
+        if (sparse) turn_words(one, part, many, turned);
+        else turn_columns(one, part, many, turned);
+        if (sparse) failed |= find_words(turned, many, words, &left);
         const Sparse *const few = left.words ? &left : NULL;
 #pragma omp parallel for schedule(dynamic) reduction(| : failed) if (wide > COLUMNS)
-        for (long n = 0; n < wide; n += COLUMNS)
-            failed |= gradient_columns(
-                turned, few, many, other + n, wide, found + n, wide - n < COLUMNS ? wide - n : COLUMNS, part, m > 0
-            );
+        for (long n = 0; n < wide; n += COLUMNS) {
+            const long some = wide - n < COLUMNS ? wide - n : COLUMNS;
+            if (!flipped) {
+                failed |= gradient_columns(turned, few, many, other + n, wide, found + n, wide, some, part, m > 0);
+                continue;
+            }
+            float *const columns = lines_of(many * COLUMNS);
+            failed |= !columns || gradient_columns(turned, few, many, other + n, wide, columns, COLUMNS, some, part, 0);
+            if (columns) flip(columns, COLUMNS, found + n * many, many, many, some, m > 0);
+            free(columns);
+        }
         free(left.words);
     }
     free(turned);
@@ -1246,18 +1315,6 @@ static int product_back(
     return 0;
 }
 
-/* A matrix on its side. */
-static void flip(const float *restrict from, float *restrict to, long rows, long columns) {
-    for (long r = 0; r < rows; r += LANES)
-        for (long c = 0; c < columns; c += LANES) {
-            if (rows - r >= LANES && columns - c >= LANES)
-                turn_square(from + r * columns + c, columns, to + c * rows + r, rows);
-            else
-                for (long i = r; i < r + LANES && i < rows; i++)
-                    for (long j = c; j < c + LANES && j < columns; j++) to[j * rows + i] = from[i * columns + j];
-        }
-}
-
 /* From gradients by y, `slopes`, those by the weight and, if wanted, by x. */
 static int products_back(
     const value *restrict slopes, const value *restrict x, const float *restrict weight, value *restrict down,
@@ -1265,16 +1322,11 @@ static int products_back(
 ) {
     const int sparse = is_sparse(x, rows * before), turned = sparse || before < after;
     const long units = (after + EACH - 1) / EACH, more = down && after % EACH ? rows * units : 0;
-    float *const room = lines_of(turned * before * after + more + 1);
+    word *const room = (word *)lines_of(more + 1);
     if (!room) return 1;
-    int failed;
-    if (turned) {
-        failed = gradient(x, before, slopes, after, room, rows, sparse);
-        flip(room, on_weight, before, after);
-    } else {
-        failed = gradient(slopes, after, x, before, on_weight, rows, 0);
-    }
-    const word *const a = down ? as_words(slopes, rows, after, (word *)(room + turned * before * after)) : NULL;
+    int failed = turned ? gradient(x, before, slopes, after, on_weight, rows, sparse, 1)
+                        : gradient(slopes, after, x, before, on_weight, rows, 0, 0);
+    const word *const a = down ? as_words(slopes, rows, after, room) : NULL;
 #pragma omp parallel for schedule(dynamic) reduction(| : failed) if (before > COLUMNS)
     for (long k = 0; k < before; k += COLUMNS)
         if (down)
@@ -1511,7 +1563,7 @@ static int turn_whole(const float *restrict weight, value *restrict to, long wid
     if (!turned) return 1;
     for (long n = 0; n < wide; n += COLUMNS) {
         const long some = wide - n < COLUMNS ? wide - n : COLUMNS;
-        flip(weight + n * inputs, turned, some, inputs);
+        flip(weight + n * inputs, inputs, turned, some, some, inputs, 0);
         for (long k = 0; k < inputs; k++) put_row(turned + k * some, NULL, to + k * wide + n, some);
     }
     free(turned);
@@ -1739,7 +1791,7 @@ int enter_back(
                     beside + (b * time + EACH * r) * wide + n, wide, time - EACH * r, turned + b * deep * most + r, deep,
                     kept + b * most, many[b], sums
                 );
-        flip(sums, on_weight + n * inputs, inputs, TWO);
+        flip(sums, TWO, on_weight + n * inputs, inputs, inputs, TWO, 0);
         free(sums);
     }
     free(room);
@@ -1883,7 +1935,7 @@ int lstm_back(
         }
     memset(on_weight, 0, wide * width * sizeof *on_weight);
     const int failed =
-        time > 1 && gradient(states, carried, slopes + batch * wide, wide, columns, (time - 1) * batch, 0);
+        time > 1 && gradient(states, carried, slopes + batch * wide, wide, columns, (time - 1) * batch, 0, 0);
     for (long n = 0; time > 1 && n < wide; n += LANES) /* a line of each is read */
         for (long k = 0; k < many; k++)
             for (long i = n; i < n + LANES && i < wide; i++)
@@ -1953,7 +2005,7 @@ int layer(
     const word *const a = as_words(x, rows, before, room);
     const long inner = (before + EACH - 1) / EACH;
     Sparse found = {0};
-    int failed = is_sparse(x, rows * before) && find_words(a, inner, 1, BESIDE * inner, rows, inner, &found);
+    int failed = is_sparse(x, rows * before) && find_words(a, rows, inner, &found);
     const Sparse *const few = found.words ? &found : NULL;
     if (!draws) draws = (const int16_t *)reached, first = INT16_MIN, scale = 1.0f; /* from there on any is kept */
 #pragma omp parallel for schedule(dynamic) reduction(| : failed) if (after > COLUMNS)
