@@ -693,8 +693,8 @@ def test_gelu_far_from_zero_is_the_line_or_nothing(kind: torch.dtype, width: int
     found, right = gelu(x), F.gelu(exact, approximate="tanh")
     found.sum().backward()
     right.sum().backward()
-    for one, other in ((found, right), (x.grad, exact.grad)):
-        assert torch.allclose(one.double(), other, rtol=4 * LAST_BIT[kind], atol=1e-6)
+    for one, other in ((found, right), (x.grad, exact.grad)):  # of 1 - sigmoid a last bit of 1, times 35 at 5
+        assert torch.allclose(one.double(), other, rtol=4 * LAST_BIT[kind], atol=35 * LAST_BIT[FLOAT])
 
 
 def test_not_a_number_stays_one() -> None:

@@ -918,8 +918,6 @@ typedef struct {
     int32_t *many;    /* [rows, parts]: how many */
 } Sparse;
 
-static const int32_t FIRST[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-
 /* Whether products of rows with what is not 0 of x take less time than those of blocks: in float32, of three in ten
    anywhere, they took .75 of it, of four as long. */
 static int is_sparse(const value *restrict x, long count) {
@@ -943,7 +941,8 @@ static int find_words(const word *restrict a, long rows, long inner, Sparse *res
             here = inner - first < deep ? inner - first : deep;
             long found = 0, k = first;
 #ifdef __AVX512F__
-            __m512i place = _mm512_add_epi32(_mm512_set1_epi32(k), _mm512_loadu_si512(FIRST));
+            __m512i place = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+            place = _mm512_add_epi32(_mm512_set1_epi32(k), place);
             for (; k + LANES <= first + here; k += LANES, place = _mm512_add_epi32(place, _mm512_set1_epi32(LANES))) {
                 const __m512i some = _mm512_loadu_si512(a + k);
                 const __mmask16 are = _mm512_test_epi32_mask(some, some);
