@@ -195,29 +195,44 @@ def test_attention(kind: torch.dtype, rate: float, time: int, heads: int, size: 
 @pytest.mark.parametrize("rate", [0.0, 0.6])
 @given(
     time=some.integers(1, 16) | some.integers(17, 64),
-    heads=some.sampled_from([1, 6, 8]),
-    width=some.sampled_from([16, 48]),
+    sizes=some.sampled_from([(1, 16), (6, 8), (8, 6), (3, 16), (16, 3)]),
+    own=some.booleans(),
     seed=some.integers(0, 9),
 )
-def test_attention_of_one_word(kind: torch.dtype, rate: float, time: int, heads: int, width: int, seed: int) -> None:
-    """By words as they are, of sentences of every length that it is for."""
-    asked, x = drawn(heads, 3, width, seed=seed).to(kind), drawn(3, time, width, seed=seed + 10).to(kind)
-    there = torch.arange(time) < torch.tensor([[time], [1], [(time + 1) // 2]])
-    hidden, factor = torch.zeros_like(there, dtype=FLOAT).masked_fill_(~there, -1e4), width**-0.5
+def test_attention_of_one_word(
+    kind: torch.dtype, rate: float, time: int, sizes: tuple[int, int], own: bool, seed: int
+) -> None:
+    """As if keys and contents of all words were made, of sentences of every length that it is for; each looks at what
+    is there of its `own`, or at what all of its place look at."""
+    heads, size = sizes
+    width = heads * size
+    x, upstream = drawn(3, time, width, seed=seed).to(kind), drawn(3, width, seed=seed + 10).to(kind)
+    qkv = nn.Linear(width, 3 * width)
+    weights = [drawn(*each.shape, seed=seed + 20) / width**0.5 for each in qkv.parameters()]
+    read, place = torch.tensor([time, 1, (time + 1) // 2]) - 1, torch.arange(time)
+    seen = (place <= read[:, None])[:, None, None] if own else (place <= place[:, None])[None, None]
+    hidden = torch.zeros_like(seen, dtype=FLOAT).masked_fill_(~seen, -1e4)
 
-    def whole(looked: Tensor, sums: Tensor) -> Tensor:
-        return torch.cat([looked, sums[..., None].to(looked.dtype)], -1)
+    def natively(x: Tensor, *weights: Tensor) -> Tensor:
+        with torch.autocast("cpu", BF16, enabled=kind == BF16):
+            for name, weight in zip(("weight", "bias"), weights, strict=True):
+                del qkv._parameters[name]
+                setattr(qkv, name, weight)
+            return compiled.ask(x, read, qkv, hidden, heads, dropout(rate))
 
-    def by_operators(asked: Tensor, x: Tensor) -> Tensor:
-        shares = (asked.transpose(0, 1) @ x.transpose(1, 2) * factor + hidden[:, None]).softmax(-1)
+    def by_operators(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        query, key, value = (x @ weight.T + bias).view(3, time, 3, heads, size).permute(2, 0, 3, 1, 4)
+        query = query[[0, 1, 2], :, read][:, :, None]
+        scores = (
+            query @ key.transpose(2, 3) / size**0.5 + hidden.expand(3, 1, time, time)[[0, 1, 2], :, read][:, :, None]
+        )
         with put_aside():
-            shares = dropout(rate)(shares.contiguous())
-        return whole((shares @ x).transpose(0, 1), shares.sum(-1).T)
+            return (dropout(rate)(scores.softmax(-1).squeeze(2))[:, :, None] @ value).reshape(3, width)
 
-    upstream = drawn(heads, 3, width + 1, seed=seed + 20).to(kind)
-    found = both_ways(lambda *given: whole(*compiled.ask(*given, hidden, factor, dropout(rate))), [asked, x], upstream)
-    right = both_ways(by_operators, [asked.double(), x.double()], upstream)
-    assert_near(found, right, 2 * LAST_BIT[kind] if kind == BF16 else 2e-6)
+    weights[0] = weights[0].to(BF16).double()  # which bf16 has all digits of
+    found = both_ways(natively, [x, *(each.float() for each in weights)], upstream)
+    right = both_ways(by_operators, [x.double(), *weights], upstream)
+    assert_near(found, right, 4 * LAST_BIT[kind] if kind == BF16 else 4e-6)
 
 
 def at_any_width(monkeypatch: pytest.MonkeyPatch) -> None:

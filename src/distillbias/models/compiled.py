@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeGuard, TypeVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from distillbias.models import fused, fused_rows, fused_words, passes
@@ -285,19 +285,22 @@ def attend(
 
 
 def ask(
-    asked: Float[Tensor, "heads batch width"],
     x: Float[Tensor, "batch time width"],
-    hidden: Float[Tensor, "batch time"],
-    factor: float,
+    read: Int[Tensor, " batch"],
+    qkv: nn.Linear,
+    hidden: Float[Tensor, "_ 1 _ time"],
+    heads: int,
     dropout: Dropout,
-) -> tuple[Float[Tensor, "heads batch width"], Float[Tensor, "heads batch"]] | None:
-    """What one word of each example gets from all, which are key and content: softmax of `factor` times its products
-    with them, plus `hidden`, dropped out; by that the sum of the words, and what it sums to. No gradient by `hidden`.
-    None where torch's operators are the way.
+) -> Float[Tensor, "batch width"] | None:
+    """`attend(qkv(x), hidden, heads, dropout)` of the word of each example that `read` has. None where torch's
+    operators are the way.
     """
-    heads, batch, width = asked.shape
-    time = x.shape[1]
-    if hooked(dropout) or x.dtype != asked.dtype or time > LONGEST or width % LANES or (functions := native(x)) is None:
+    batch, time, width = x.shape
+    if hooked(dropout) or time > LONGEST or width % LANES or not _plain(qkv):
+        return None
+    kind = multiplied(x)
+    if (functions := native(x, kind)) is None:
         return None
     chosen = dropout.draws(batch * heads * time, x.device), dropout.first_kept, dropout.scale
-    return passes.Ask.apply(asked.contiguous(), x.contiguous(), functions, hidden.float().contiguous(), factor, chosen)
+    given = functions, read.long().contiguous(), hidden.float().contiguous(), heads, chosen
+    return passes.Ask.apply(x.to(kind).contiguous(), qkv.weight, qkv.bias, *given)

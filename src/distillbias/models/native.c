@@ -676,89 +676,6 @@ int attend_back(
     return time <= LANES ? ATTEND_BACK(LANES) : ATTEND_BACK(round_up(time, LANES));
 }
 
-/* ---- the same where one word of each example asks, and all words are key and content: `asked` and `looked`,
-   [heads, batch, width]; x, [batch, time, width]; `hidden`, [batch, time]; `shares`, [batch, heads, time], before anything
-   is dropped out; `sums`, [heads, batch], after. Its width is in whole lanes. */
-int ask(
-    const value *restrict asked, const value *restrict x, const float *restrict hidden, float factor,
-    const int16_t *restrict draws, long first, float scale, value *restrict looked, float *restrict shares,
-    float *restrict sums, long batch, long time, long heads, long width
-) {
-    const long wide = round_up(time, LANES), many = round_up(heads, BLOCK);
-    float *const room = zeros_of((round_up(time, BLOCK) + wide + 2 * many) * width + many * wide + 2 * heads);
-    if (!room) return 1;
-    float *const columns = room, *const rows = columns + wide * width, *const questions = rows + round_up(time, BLOCK) * width;
-    float *const found = questions + many * width, *const scores = found + many * width;
-    float *const totals = scores + many * wide;
-    for (long b = 0; b < batch; b++) {
-        read_rows(x + b * time * width, rows, 1, 1, time, width);
-        for (long h = 0; h < heads; h++)
-            read_rows(asked + (h * batch + b) * width, questions + h * width, 1, 1, 1, width);
-        turn(rows, columns, time, width, wide);
-        multiply(questions, width, 1, columns, scores, heads, width, wide);
-        for (long h = 0; h < heads; h++)
-            for (long j = 0; j < wide; j++)
-                scores[h * wide + j] = j < time ? scores[h * wide + j] * factor + hidden[b * time + j] : -INFINITY;
-        soften(scores, totals, heads, wide);
-        for (long h = 0; h < heads; h++) {
-            const long row = b * heads + h;
-            float *restrict share = scores + h * wide, part = totals[2 * h + 1], times[MOST_WORDS], sum = 0.0f;
-            choose(draws ? draws + row * time : NULL, (batch * heads - row) * time, first, scale, times, wide);
-            for (long j = 0; j < time; j++) {
-                shares[row * time + j] = share[j] * part;
-                sum += share[j] = share[j] * part * times[j];
-            }
-            sums[h * batch + b] = sum;
-        }
-        multiply(scores, wide, 1, rows, found, heads, time, width);
-        for (long h = 0; h < heads; h++)
-            write_rows(found + h * width, looked + (h * batch + b) * width, 1, 1, 1, width);
-    }
-    free(room);
-    return 0;
-}
-
-/* From gradients by `looked`, `above`, and by `sums` those by `asked` and x. */
-int ask_back(
-    const value *restrict above, const float *restrict on_sums, const value *restrict asked, const value *restrict x,
-    const float *restrict shares, float factor, const int16_t *restrict draws, long first, float scale,
-    value *restrict on_asked, value *restrict on_x, long batch, long time, long heads, long width
-) {
-    const long wide = round_up(time, LANES), tall = round_up(time, BLOCK), many = round_up(heads, BLOCK);
-    float *const room = zeros_of((2 * tall + wide + heads + 2 * many) * width + (heads + many) * wide + BLOCK);
-    if (!room) return 1;
-    float *const columns = room, *const rows = columns + wide * width, *const on_rows = rows + tall * width;
-    float *const found = on_rows + tall * width, *const handed = found + many * width; /* then the questions */
-    float *const taken = handed + (heads + many) * width, *const slopes = taken + heads * wide; /* one below the other */
-    for (long b = 0; b < batch; b++) {
-        read_rows(x + b * time * width, rows, 1, 1, time, width);
-        for (long h = 0; h < heads; h++) {
-            read_rows(above + (h * batch + b) * width, handed + h * width, 1, 1, 1, width);
-            read_rows(asked + (h * batch + b) * width, handed + (heads + h) * width, 1, 1, 1, width);
-        }
-        turn(rows, columns, time, width, wide);
-        multiply(handed, width, 1, columns, slopes, heads, width, wide);
-        for (long h = 0; h < heads; h++) {
-            const long row = b * heads + h;
-            const float *restrict share = shares + row * time;
-            float *restrict slope = slopes + h * wide, *restrict take = taken + h * wide, times[MOST_WORDS], along = 0.0f;
-            choose(draws ? draws + row * time : NULL, (batch * heads - row) * time, first, scale, times, wide);
-            for (long j = 0; j < time; j++) {
-                take[j] = share[j] * times[j]; /* what the words were summed with */
-                along += slope[j] = (slope[j] + on_sums[h * batch + b]) * take[j];
-            }
-            for (long j = 0; j < time; j++) slope[j] = (slope[j] - share[j] * along) * factor;
-        }
-        multiply(slopes, wide, 1, rows, found, heads, time, width);
-        multiply(taken, 1, wide, handed, on_rows, time, 2 * heads, width);
-        for (long h = 0; h < heads; h++)
-            write_rows(found + h * width, on_asked + (h * batch + b) * width, 1, 1, 1, width);
-        write_rows(on_rows, on_x + b * time * width, 1, 1, time, width);
-    }
-    free(room);
-    return 0;
-}
-
 /* ---- products of small matrices. What they sum over lies in words: one value in each, of bf16 two. */
 
 #ifdef BF16
@@ -1439,6 +1356,212 @@ int linear_back(
     if (parts > 1) add_row(on_weight, sums, weights);
     if (parts > 1 && on_bias) add_row(on_bias, sums + weights, after);
     free(sums);
+    return failed;
+}
+
+/* ---- attention of which one word of each example asks, and all are looked at, x, [batch, time, width] to [batch, width].
+   No key is made and no content: a query's product with W x is one of (query W) with x, and the mean of all W x + b is W
+   applied to the mean of x, + b. The keys' bias adds the same to all scores of a word, which softmax does not see. The
+   width is in whole lanes. */
+
+/* The words themselves as keys and contents: `asked` and `looked`, [heads, batch, width]; `shares`, [batch, heads, time],
+   before anything is dropped out; `sums`, [heads, batch], after. */
+static int look_at_words(
+    const value *restrict asked, const value *restrict x, const float *restrict hidden, long hidden_batch,
+    long hidden_row, const int64_t *restrict read, const int16_t *restrict draws, long first, float scale,
+    value *restrict looked, float *restrict shares, float *restrict sums, long batch, long time, long heads, long width
+) {
+    const float factor = 1.0f / sqrtf(width / heads);
+    const long wide = round_up(time, LANES), many = round_up(heads, BLOCK);
+    float *const room = zeros_of((round_up(time, BLOCK) + wide + 2 * many) * width + many * wide + 2 * heads);
+    if (!room) return 1;
+    float *const columns = room, *const rows = columns + wide * width, *const questions = rows + round_up(time, BLOCK) * width;
+    float *const found = questions + many * width, *const scores = found + many * width;
+    float *const totals = scores + many * wide;
+    for (long b = 0; b < batch; b++) {
+        const float *const below = hidden + b * hidden_batch + read[b] * hidden_row;
+        read_rows(x + b * time * width, rows, 1, 1, time, width);
+        for (long h = 0; h < heads; h++)
+            read_rows(asked + (h * batch + b) * width, questions + h * width, 1, 1, 1, width);
+        turn(rows, columns, time, width, wide);
+        multiply(questions, width, 1, columns, scores, heads, width, wide);
+        for (long h = 0; h < heads; h++)
+            for (long j = 0; j < wide; j++)
+                scores[h * wide + j] = j < time ? scores[h * wide + j] * factor + below[j] : -INFINITY;
+        soften(scores, totals, heads, wide);
+        for (long h = 0; h < heads; h++) {
+            const long row = b * heads + h;
+            float *restrict share = scores + h * wide, part = totals[2 * h + 1], times[MOST_WORDS], sum = 0.0f;
+            choose(draws ? draws + row * time : NULL, (batch * heads - row) * time, first, scale, times, wide);
+            for (long j = 0; j < time; j++) {
+                shares[row * time + j] = share[j] * part;
+                sum += share[j] = share[j] * part * times[j];
+            }
+            sums[h * batch + b] = sum;
+        }
+        multiply(scores, wide, 1, rows, found, heads, time, width);
+        for (long h = 0; h < heads; h++)
+            write_rows(found + h * width, looked + (h * batch + b) * width, 1, 1, 1, width);
+    }
+    free(room);
+    return 0;
+}
+
+/* From gradients by `looked`, `above`, and by `sums` those by `asked` and x. */
+static int look_at_words_back(
+    const value *restrict above, const float *restrict on_sums, const value *restrict asked, const value *restrict x,
+    const float *restrict shares, const int16_t *restrict draws, long first, float scale, value *restrict on_asked,
+    value *restrict on_x, long batch, long time, long heads, long width
+) {
+    const float factor = 1.0f / sqrtf(width / heads);
+    const long wide = round_up(time, LANES), tall = round_up(time, BLOCK), many = round_up(heads, BLOCK);
+    float *const room = zeros_of((2 * tall + wide + heads + 2 * many) * width + (heads + many) * wide + BLOCK);
+    if (!room) return 1;
+    float *const columns = room, *const rows = columns + wide * width, *const on_rows = rows + tall * width;
+    float *const found = on_rows + tall * width, *const handed = found + many * width; /* then the questions */
+    float *const taken = handed + (heads + many) * width, *const slopes = taken + heads * wide; /* one below the other */
+    for (long b = 0; b < batch; b++) {
+        read_rows(x + b * time * width, rows, 1, 1, time, width);
+        for (long h = 0; h < heads; h++) {
+            read_rows(above + (h * batch + b) * width, handed + h * width, 1, 1, 1, width);
+            read_rows(asked + (h * batch + b) * width, handed + (heads + h) * width, 1, 1, 1, width);
+        }
+        turn(rows, columns, time, width, wide);
+        multiply(handed, width, 1, columns, slopes, heads, width, wide);
+        for (long h = 0; h < heads; h++) {
+            const long row = b * heads + h;
+            const float *restrict share = shares + row * time;
+            float *restrict slope = slopes + h * wide, *restrict take = taken + h * wide, times[MOST_WORDS], along = 0.0f;
+            choose(draws ? draws + row * time : NULL, (batch * heads - row) * time, first, scale, times, wide);
+            for (long j = 0; j < time; j++) {
+                take[j] = share[j] * times[j]; /* what the words were summed with */
+                along += slope[j] = (slope[j] + on_sums[h * batch + b]) * take[j];
+            }
+            for (long j = 0; j < time; j++) slope[j] = (slope[j] - share[j] * along) * factor;
+        }
+        multiply(slopes, wide, 1, rows, found, heads, time, width);
+        multiply(taken, 1, wide, handed, on_rows, time, 2 * heads, width);
+        for (long h = 0; h < heads; h++)
+            write_rows(found + h * width, on_asked + (h * batch + b) * width, 1, 1, 1, width);
+        write_rows(on_rows, on_x + b * time * width, 1, 1, time, width);
+    }
+    free(room);
+    return 0;
+}
+
+/* [batch, heads, size] as [heads, batch, size] or, `back`, the other way. */
+static void part_heads(const value *restrict from, value *restrict to, long batch, long heads, long size, int back) {
+    for (long b = 0; b < batch; b++)
+        for (long h = 0; h < heads; h++) {
+            const long together = (b * heads + h) * size, apart = (h * batch + b) * size;
+            memcpy(to + (back ? together : apart), from + (back ? apart : together), size * sizeof *to);
+        }
+}
+
+/* Of each example the word that is read. */
+static void pick_words(
+    const value *restrict x, const int64_t *restrict read, value *restrict to, long batch, long time, long width
+) {
+    for (long b = 0; b < batch; b++) memcpy(to + b * width, x + (b * time + read[b]) * width, width * sizeof *to);
+}
+
+/* `weight`, [3 (query, key, value), heads, size, width], and `bias`, [3, heads, size]. `query`, [heads, batch, size], and
+   what look_at_words is given and gives are for the backward pass. `hidden` is as in `attend`. */
+int ask(
+    const value *restrict x, const int64_t *restrict read, const float *restrict weight, const float *restrict bias,
+    const float *restrict hidden, long hidden_batch, long hidden_row, const int16_t *restrict draws, long first,
+    float scale, value *restrict query, value *restrict asked, value *restrict looked, float *restrict shares,
+    float *restrict sums, value *restrict found, long batch, long time, long heads, long size
+) {
+    const long width = heads * size, deep = (size + EACH - 1) / EACH, inner = (width + EACH - 1) / EACH;
+    const long of_keys = deep * round_up(width, LANES) + width, of_values = inner * round_up(size, LANES);
+    word *const room = (word *)lines_of(of_keys + of_values + 2 * batch * width);
+    if (!room) return 1;
+    word *const turned = room + of_keys;
+    value *const here = (value *)(turned + of_values), *const all = here + batch * width;
+    pick_words(x, read, here, batch, time, width);
+    int failed = linear(here, weight, bias, all, batch, width, width);
+    part_heads(all, query, batch, heads, size, 0);
+    for (long h = 0; h < heads; h++) {
+        const float *const key = weight + (width + h * size) * width;
+        stack_weights(key, size, width, width, (value *)(room + of_keys - width), room, round_up(width, LANES));
+        failed |= linear_rows(query + h * batch * size, room, NULL, asked + h * batch * width, batch, size, width);
+    }
+    failed |= look_at_words(
+        asked, x, hidden, hidden_batch, hidden_row, read, draws, first, scale, looked, shares, sums, batch, time, heads,
+        width
+    );
+    for (long h = 0; h < heads; h++) {
+        turn_weights(weight + (2 * width + h * size) * width, size, width, turned, round_up(size, LANES), PANEL);
+        failed |= linear_rows(looked + h * batch * width, turned, NULL, all + h * batch * size, batch, width, size);
+        for (long b = 0; b < batch; b++)
+            for (long d = 0; d < size; d++) {
+                value *const one = all + (h * batch + b) * size + d;
+                *one = put(get(*one) + sums[h * batch + b] * bias[2 * width + h * size + d]);
+            }
+    }
+    part_heads(all, found, batch, heads, size, 1);
+    free(room);
+    return failed;
+}
+
+int ask_back(
+    const value *restrict upstream, const value *restrict x, const int64_t *restrict read,
+    const float *restrict weight, const float *restrict bias, const int16_t *restrict draws, long first, float scale,
+    const value *restrict query, const value *restrict asked, const value *restrict looked,
+    const float *restrict shares, const float *restrict sums, value *restrict on_x, float *restrict on_weight,
+    float *restrict on_bias, long batch, long time, long heads, long size
+) {
+    const long width = heads * size, deep = (size + EACH - 1) / EACH, inner = (width + EACH - 1) / EACH;
+    const long of_values = deep * round_up(width, LANES) + width, of_keys = inner * round_up(size, LANES);
+    const long of_head = batch * width;
+    const long values = (2 * heads + 4) * of_head;
+    word *const room = (word *)lines_of(of_values + of_keys + heads * batch + values * sizeof(value) / sizeof(float));
+    if (!room) return 1;
+    word *const turned = room + of_values;
+    float *const on_sums = (float *)(turned + of_keys), *restrict of_contents = on_bias + 2 * width;
+    value *const on_looked = (value *)(on_sums + heads * batch), *const on_asked = on_looked + heads * of_head;
+    value *const above = on_asked + heads * of_head, *const on_query = above + of_head;
+    value *const here = on_query + of_head, *const on_here = here + of_head;
+    int failed = 0;
+    memset(on_bias + width, 0, 2 * width * sizeof *on_bias);
+    part_heads(upstream, above, batch, heads, size, 0);
+    for (long h = 0; h < heads; h++) {
+        const long content = 2 * width + h * size;
+        const value *const handed = above + h * batch * size, *const from = looked + h * of_head;
+        float *const to = on_weight + content * width;
+        stack_weights(
+            weight + content * width, size, width, width, (value *)(turned - width), room, round_up(width, LANES)
+        );
+        failed |= linear_rows_back(handed, from, room, on_looked + h * of_head, to, batch, width, size, 0);
+        for (long b = 0; b < batch; b++) {
+            float sum = 0.0f;
+            for (long d = 0; d < size; d++) {
+                const float slope = get(handed[b * size + d]);
+                sum += slope * bias[content + d];
+                of_contents[h * size + d] += slope * sums[h * batch + b];
+            }
+            on_sums[h * batch + b] = sum;
+        }
+    }
+    failed |= look_at_words_back(
+        on_looked, on_sums, asked, x, shares, draws, first, scale, on_asked, on_x, batch, time, heads, width
+    );
+    for (long h = 0; h < heads; h++) {
+        const long key = (width + h * size) * width;
+        const value *const slopes = on_asked + h * of_head;
+        failed |= linear_rows_back(query + h * batch * size, slopes, NULL, NULL, on_weight + key, batch, width, size, 0);
+        turn_weights(weight + key, size, width, turned, round_up(size, LANES), PANEL);
+        failed |= linear_rows(slopes, turned, NULL, above + h * batch * size, batch, width, size);
+    }
+    part_heads(above, on_query, batch, heads, size, 1);
+    pick_words(x, read, here, batch, time, width);
+    failed |= linear_back(on_query, here, weight, on_here, on_weight, on_bias, batch, width, width);
+    for (long b = 0; b < batch; b++) {
+        value *restrict to = on_x + (b * time + read[b]) * width;
+        for (long j = 0; j < width; j++) to[j] = put(get(to[j]) + get(on_here[b * width + j]));
+    }
+    free(room);
     return failed;
 }
 

@@ -266,8 +266,7 @@ class Attend(torch.autograd.Function):
         batch, time, width = len(qkv), qkv.shape[1], qkv.shape[2] // 3
         looked = qkv.new_empty(batch, time, width)
         totals = torch.empty(batch, heads, time, 2) if ctx.needs_input_grad[0] else None
-        # what all rows or all words share does not move on
-        strides = (hidden.stride(0) if len(hidden) > 1 else 0, hidden.stride(2) if hidden.shape[2] > 1 else 0)
+        strides = _strides(hidden)
         ctx.drop, ctx.sizes = (draws, dropout.first_kept, dropout.scale), (batch, time, heads, width // heads)
         functions("attend", qkv, hidden, *strides, *ctx.drop, looked, totals, *ctx.sizes)
         ctx.save_for_backward(qkv, hidden, totals)
@@ -286,24 +285,41 @@ class Attend(torch.autograd.Function):
 
 
 class Ask(torch.autograd.Function):
-    """`asked` and x get gradients by both answers."""
+    """Keeps what each head asked, and the mean of what it looked at."""
 
     @staticmethod
     def forward(
-        ctx: Any, asked: Tensor, x: Tensor, functions: Native, hidden: Tensor, factor: float, chosen: Sequence[Any]
-    ) -> tuple[Tensor, Tensor]:
-        (heads, batch, width), time = asked.shape, x.shape[1]
-        looked, sums, shares = torch.empty_like(asked), torch.empty(heads, batch), torch.empty(batch, heads, time)
-        functions("ask", asked, x, hidden, factor, *chosen, looked, shares, sums, batch, time, heads, width)
-        ctx.save_for_backward(asked, x, shares)
-        ctx.functions, ctx.factor, ctx.chosen, ctx.sizes = functions, factor, chosen, (batch, time, heads, width)
-        return looked, sums
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        functions: Native,
+        read: Tensor,
+        hidden: Tensor,
+        heads: int,
+        chosen: Sequence[Any],
+    ) -> Tensor:
+        batch, time, width = x.shape
+        sizes = batch, time, heads, width // heads
+        query, found = x.new_empty(heads, batch, width // heads), x.new_empty(batch, width)
+        asked, looked = (x.new_empty(heads, batch, width) for _ in range(2))
+        shares, sums = torch.empty(batch, heads, time), torch.empty(heads, batch)
+        kept = query, asked, looked, shares, sums
+        functions("ask", x, read, weight, bias, hidden, *_strides(hidden), *chosen, *kept, found, *sizes)
+        ctx.save_for_backward(x, read, weight, bias, *kept)
+        ctx.functions, ctx.chosen, ctx.sizes = functions, chosen, sizes
+        return found
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, above: Tensor, on_sums: Tensor) -> tuple[Tensor | None, ...]:
-        asked, x, shares = ctx.saved_tensors
-        on_asked, on_x = torch.empty_like(asked), torch.empty_like(x)
-        given = above.contiguous(), on_sums.contiguous(), asked, x, shares, ctx.factor, *ctx.chosen
-        ctx.functions("ask_back", *given, on_asked, on_x, *ctx.sizes)
-        return on_asked, on_x, None, None, None, None
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        x, read, weight, bias, *kept = ctx.saved_tensors
+        on_x, on_weight, on_bias = (torch.empty_like(each) for each in (x, weight, bias))
+        given = upstream.contiguous(), x, read, weight, bias, *ctx.chosen, *kept
+        ctx.functions("ask_back", *given, on_x, on_weight, on_bias, *ctx.sizes)
+        return on_x, on_weight, on_bias, None, None, None, None, None
+
+
+def _strides(hidden: Tensor) -> tuple[int, int]:
+    """Of [batch or 1, 1, time or 1, time], from example to example and from word to word: what all share stays."""
+    return hidden.stride(0) if len(hidden) > 1 else 0, hidden.stride(2) if hidden.shape[2] > 1 else 0

@@ -216,23 +216,28 @@ class Block(nn.Module):
         """The same for one word of each row, and without any key or value: query (W x) is (query W) x, and the mean of
         values W x + b is W applied to the mean of x, + b. The keys' bias adds the same to all scores of a word, which
         softmax does not see."""
+        if not hooked(self.qkv):
+            native = ask(x, read, self.qkv, hidden, self.heads, self.attention_dropout)
+            return self.ask_by_operators(read, x, hidden) if native is None else native
+        batch, time, _ = x.shape
+        query, key, value = self.split(self.qkv(x))
+        query = at(query.transpose(1, 2), read)[:, :, None]
+        hidden = at(hidden.squeeze(1).expand(batch, time, time), read)
+        return self.look(query, key, value, hidden[:, None, None]).squeeze(1)
+
+    def ask_by_operators(
+        self, read: Int[Tensor, " batch"], x: Float[Tensor, "batch time width"], hidden: Tensor
+    ) -> Float[Tensor, "batch width"]:
         batch, time, width = x.shape
         hidden = at(hidden.squeeze(1).expand(batch, time, time), read)
-        if hooked(self.qkv):
-            query, key, value = self.split(self.qkv(x))
-            query = at(query.transpose(1, 2), read)[:, :, None]
-            return self.look(query, key, value, hidden[:, None, None]).squeeze(1)
         to_query, to_key, to_value = self.qkv.weight.view(3, self.heads, -1, width)
         query_bias, _, value_bias = self.qkv.bias.view(3, self.heads, 1, -1)
         query = at(x, read) @ to_query.transpose(1, 2) + query_bias  # [heads, batch, width/heads]
         asked, factor = query @ to_key, 1 / sqrt(width // self.heads)  # [heads, batch, width]
         x = x.to(asked.dtype)
-        if (found := ask(asked, x, hidden, factor, self.attention_dropout)) is not None:
-            looked, sums = found
-        else:
-            scores = torch.add(hidden[:, None].to(x.dtype), asked.transpose(0, 1) @ x.transpose(1, 2), alpha=factor)
-            shares = self.attention_dropout(softmax(scores))  # [batch, heads, time]
-            looked, sums = (shares @ x).transpose(0, 1), shares.sum(-1).T
+        scores = torch.add(hidden[:, None].to(x.dtype), asked.transpose(0, 1) @ x.transpose(1, 2), alpha=factor)
+        shares = self.attention_dropout(softmax(scores))  # [batch, heads, time]
+        looked, sums = (shares @ x).transpose(0, 1), shares.sum(-1).T
         values = looked @ to_value.transpose(1, 2) + sums[..., None] * value_bias
         return values.transpose(0, 1).reshape(batch, width)
 
