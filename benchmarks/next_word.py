@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
@@ -175,7 +176,11 @@ def growth(work: Callable[[], object]) -> int:
     return held("VmHWM") - before
 
 
-MODELS: dict[str, ModelConfig] = {"LSTM 512": SMALL_LSTM, "Transformer 256": SMALL_TRANSFORMER}
+MODELS: dict[str, ModelConfig] = {
+    "LSTM 512": SMALL_LSTM,
+    "Transformer 256": SMALL_TRANSFORMER,
+    "Transformer 256, recomputed": replace(SMALL_TRANSFORMER, recompute=True),
+}
 OBJECTIVES = {
     "in chunks": from_teacher(1.0, 1.0, "tau2", True),
     "whole": Objective(lambda output, batch: naive_kl(asked(output.logits), batch.signal)),
@@ -200,7 +205,7 @@ def step_memory(name: str, way: str, precision: Precision) -> str:
         next(steps)
         grown = growth(lambda: next(steps))
     own = 4 * SENTENCES * TIME * WORDS
-    return f"{name:15} {precision:8} {way:9} {grown / MEGABYTE:6.0f} MiB, {grown / own:5.2f} times its own logits"
+    return f"{name:27} {precision:8} {way:9} {grown / MEGABYTE:6.0f} MiB, {grown / own:5.2f} times its own logits"
 
 
 def cache() -> list[str]:

@@ -1,5 +1,8 @@
 """Language models: the paper's sizes and first weights (F4.1), the tied output, and that none looks ahead."""
 
+from contextlib import nullcontext
+from dataclasses import replace
+
 import pytest
 import torch
 from tests import language
@@ -7,6 +10,7 @@ from torch.testing import assert_close
 
 from distillbias.models.dropout import give_stream
 from distillbias.models.lstm import LSTMLanguageModelConfig
+from distillbias.models.native import put_aside
 from distillbias.models.output import Factored, initialise, parameter_count
 from distillbias.models.transformer import TransformerLanguageModelConfig
 from distillbias.studies.agreement_lm import paper
@@ -33,6 +37,46 @@ def test_parameter_counts_of_the_paper(name: str, parameters: int) -> None:
     config = paper().models[name]
     assert parameter_count(config.build(PAPER)) == parameters
     assert config.name == name
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("aside", [False, True])
+def test_recomputed_blocks_have_the_same_gradients_and_draws_to_the_bit(half: bool, aside: bool) -> None:
+    config = TransformerLanguageModelConfig(width=32, layers=3, heads=2)
+    found = []
+    for recompute in (False, True):
+        model = replace(config, recompute=recompute).build(PAPER)
+        initialise(model, stream(3))
+        give_stream(model, draws := stream(4))
+        with put_aside() if aside else nullcontext(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+            inputs = words(5, 9)
+            for _ in range(2):
+                loss = cross_entropy(model(inputs).logits, targets(inputs))
+                loss.backward()
+        found.append([loss, draws.get_state(), *(each.grad for each in model.parameters())])
+    assert all(map(torch.equal, *found))
+
+
+def test_recomputed_blocks_keep_less() -> None:
+    """Of four blocks less than half, counted by what autograd is handed."""
+    config, kept = TransformerLanguageModelConfig(width=32, layers=4, heads=2), []
+    for recompute in (False, True):
+        model = replace(config, recompute=recompute).build(PAPER)
+        initialise(model, stream(3))
+        give_stream(model, stream(4))
+        held: dict[int, int] = {}
+        parameters = {each.data_ptr() for each in model.parameters()}
+
+        def pack(x: torch.Tensor, held: dict[int, int] = held, parameters: set[int] = parameters) -> torch.Tensor:
+            if x.data_ptr() not in parameters:
+                held[x.data_ptr()] = x.numel() * x.element_size()
+            return x
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+            states = model(words(32, 24)).logits.states
+        kept.append(sum(held.values()))
+        del states
+    assert kept[1] < kept[0] / 2
 
 
 def test_the_defaults_are_the_papers_large_models() -> None:

@@ -156,6 +156,18 @@ def test_native_functions_are_replayed_to_the_bit(name: str, precision: str) -> 
     assert sum(tape.plays for tape in Heard.all) == replayed.replayed
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_steps_that_compute_blocks_again_are_taken_as_they_come(precision: str, monkeypatch) -> None:
+    """Their random streams go back for a while, which a tape does not hold: it is played once, and found to differ."""
+    name = "LSTM to Transformer, of the next word"
+    as_ever = taught(name, precision, None)
+    again = replace(language.TRANSFORMER, recompute=True)
+    monkeypatch.setitem(CASES, name, (again, *CASES[name][1:]))
+    found = taught(name, precision, recorder)
+    assert_equal(found, as_ever)
+    assert max(tape.plays for tape in Heard.all) == 1 and found.replayed > len(Heard.all)
+
+
 @pytest.mark.usefixtures("as_on_a_gpu")
 def test_a_shape_is_recorded_once_and_only_if_it_comes_often() -> None:
     lengths = [int(part.inputs.shape[1]) for part in ResidentData(sentences()).batches(EPOCHS, BATCH, stream)]

@@ -32,19 +32,20 @@ class AddAndNorm(torch.autograd.Function):
         rows = x.numel() // width
         statistics = x.new_empty(2, rows)
         functions("add_and_norm", x, added, more, *chosen, weight, bias, eps, total, y, statistics, rows, width)
-        ctx.save_for_backward(total, weight, statistics)
-        ctx.functions, ctx.chosen, ctx.kind = functions, chosen, added.dtype
+        draws, *ctx.drop = chosen
+        ctx.save_for_backward(total, weight, statistics, draws)
+        ctx.functions, ctx.kind = functions, added.dtype
         ctx.set_materialize_grads(False)
         return total, y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, above: Tensor | None, upstream: Tensor | None) -> tuple[Tensor | None, ...]:
-        total, weight, statistics = ctx.saved_tensors
+        total, weight, statistics, draws = ctx.saved_tensors
         upstream = torch.zeros_like(total, dtype=ctx.kind) if upstream is None else upstream.contiguous()
         above = None if above is None else above.contiguous()
         down, on_added, slopes = torch.empty_like(total), torch.empty_like(upstream), weight.new_empty(3, len(weight))
-        given = above, upstream, total, weight, statistics, *ctx.chosen
+        given = above, upstream, total, weight, statistics, draws, *ctx.drop
         ctx.functions("add_and_norm_back", *given, down, on_added, *slopes, statistics.shape[1], len(weight))
         return down, on_added, *slopes.unbind(), None, None, None
 
@@ -267,20 +268,19 @@ class Attend(torch.autograd.Function):
         looked = qkv.new_empty(batch, time, width)
         totals = torch.empty(batch, heads, time, 2) if ctx.needs_input_grad[0] else None
         strides = _strides(hidden)
-        ctx.drop, ctx.sizes = (draws, dropout.first_kept, dropout.scale), (batch, time, heads, width // heads)
-        functions("attend", qkv, hidden, *strides, *ctx.drop, looked, totals, *ctx.sizes)
-        ctx.save_for_backward(qkv, hidden, totals)
+        ctx.drop, ctx.sizes = (dropout.first_kept, dropout.scale), (batch, time, heads, width // heads)
+        functions("attend", qkv, hidden, *strides, draws, *ctx.drop, looked, totals, *ctx.sizes)
+        ctx.save_for_backward(qkv, hidden, totals, draws)
         ctx.functions, ctx.strides = functions, strides
         return looked
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        qkv, hidden, totals = ctx.saved_tensors
+        qkv, hidden, totals, draws = ctx.saved_tensors
         down = torch.empty_like(qkv)
-        ctx.functions(
-            "attend_back", upstream.contiguous(), qkv, hidden, *ctx.strides, totals, *ctx.drop, down, *ctx.sizes
-        )
+        given = upstream.contiguous(), qkv, hidden, *ctx.strides, totals, draws, *ctx.drop
+        ctx.functions("attend_back", *given, down, *ctx.sizes)
         return down, None, None, None, None, None
 
 
@@ -306,16 +306,17 @@ class Ask(torch.autograd.Function):
         shares, sums = torch.empty(batch, heads, time), torch.empty(heads, batch)
         kept = query, asked, looked, shares, sums
         functions("ask", x, read, weight, bias, hidden, *_strides(hidden), *chosen, *kept, found, *sizes)
-        ctx.save_for_backward(x, read, weight, bias, *kept)
-        ctx.functions, ctx.chosen, ctx.sizes = functions, chosen, sizes
+        draws, *ctx.drop = chosen
+        ctx.save_for_backward(x, read, weight, bias, draws, *kept)
+        ctx.functions, ctx.sizes = functions, sizes
         return found
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        x, read, weight, bias, *kept = ctx.saved_tensors
+        x, read, weight, bias, draws, *kept = ctx.saved_tensors
         on_x, on_weight, on_bias = (torch.empty_like(each) for each in (x, weight, bias))
-        given = upstream.contiguous(), x, read, weight, bias, *ctx.chosen, *kept
+        given = upstream.contiguous(), x, read, weight, bias, draws, *ctx.drop, *kept
         ctx.functions("ask_back", *given, on_x, on_weight, on_bias, *ctx.sizes)
         return on_x, on_weight, on_bias, None, None, None, None, None
 

@@ -8,7 +8,6 @@ And a language model, in which each word sees those before it and asks for the n
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import pairwise
 from math import sqrt
 from typing import ClassVar, Literal
 
@@ -25,6 +24,7 @@ from distillbias.models.hooks import hooked
 from distillbias.models.lstm import at, last_word
 from distillbias.models.nonlinear import softmax
 from distillbias.models.output import Output, Shares, tied_output
+from distillbias.models.recompute import recomputed
 from distillbias.tasks.task import ADDED, Spec
 
 POSITIONS = 1024
@@ -89,7 +89,11 @@ class Classifier(nn.Module):
 
 @dataclass(frozen=True)
 class TransformerLanguageModelConfig:
-    """Attends to the words before and asks for the next; the defaults have 24,577,024 parameters (F4.1)."""
+    """Attends to the words before and asks for the next; the defaults have 24,577,024 parameters (F4.1).
+
+    With `recompute` a training step keeps of each block only what it was given, and computes the rest again on the way
+    back: the same weights to the bit, for less memory and another forward pass of the blocks.
+    """
 
     shares: ClassVar[Shares] = Shares(gpus=0.5)  # its products with the matrix of all words keep a GPU busy
 
@@ -100,10 +104,11 @@ class TransformerLanguageModelConfig:
     embedding_dropout: float = 0.2
     attention_dropout: float = 0.6
     dropout: float = 0.4  # on what each sublayer adds
+    recompute: bool = field(default=False, repr=False, metadata=ADDED)
 
     def build(self, spec: Spec) -> nn.Module:
         blocks = [Block(self.width, self.heads, self.attention_dropout, self.dropout) for _ in range(self.layers)]
-        return TransformerLanguageModel(Trunk(blocks, 1, self.width, self.embedding_dropout, spec))
+        return TransformerLanguageModel(Trunk(blocks, 1, self.width, self.embedding_dropout, spec, self.recompute))
 
 
 class TransformerLanguageModel(nn.Module):
@@ -123,8 +128,11 @@ class TransformerLanguageModel(nn.Module):
 class Trunk(nn.Module):
     """Words to states: embeddings and positions, then every block in turn, all of them `rounds` times."""
 
-    def __init__(self, blocks: Iterable["Block"], rounds: int, width: int, dropout: float, spec: Spec):
+    def __init__(
+        self, blocks: Iterable["Block"], rounds: int, width: int, dropout: float, spec: Spec, recompute: bool = False
+    ):
         super().__init__()
+        self.recompute = recompute
         self.embedding = nn.Embedding(spec.vocabulary, width)
         self.positions = nn.Embedding(POSITIONS, width)
         self.dropout = Dropout(dropout)
@@ -144,9 +152,11 @@ class Trunk(nn.Module):
         hidden = torch.zeros_like(seen, dtype=x.dtype).masked_fill_(~seen, -1e4)
         blocks = [*self.blocks] * self.rounds
         normed = blocks[0].attention_norm(x)
-        for block, following in pairwise(blocks):
-            x, normed = block(x, normed, hidden, following.attention_norm)
-        return blocks[-1](x, normed, hidden, self.norm, read)[1]
+        following = [*(block.attention_norm for block in blocks[1:]), self.norm]
+        for block, norm in zip(blocks, following, strict=True):
+            given = x, normed, hidden, norm, read if norm is self.norm else None
+            x, normed = recomputed(block, *given) if self.recompute else block(*given)
+        return normed
 
 
 class Block(nn.Module):

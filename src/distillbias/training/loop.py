@@ -44,13 +44,13 @@ def train(
     l1, l2 = recipe.l1 * objective.penalty_scale, recipe.l2 * objective.penalty_scale
 
     def update(batch: Batch) -> Tensor:
+        for parameter in parameters:  # before the forward pass, at whose end a step holds most
+            parameter.grad = None
         with torch.autocast(device, torch.bfloat16, enabled=half):
             output = model(batch.inputs)
         loss = objective.loss(output, batch).mean()
         if batch.share != 1:
             loss = loss * batch.share
-        for parameter in parameters:
-            parameter.grad = None
         loss.backward()
         whole = ranks.sum(loss.detach(), parameters)
         shape_gradients([each for each in parameters if each.grad is not None], l1, l2, recipe.clip)
