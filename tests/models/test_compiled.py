@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -734,6 +735,40 @@ def test_not_a_number_stays_one() -> None:
         assert by_itself(narrow, layer).isnan().all() and multiply(narrow, layer[0]).isnan().all()
     assert kl_from_teacher(nan.requires_grad_(), torch.zeros(2, 16)).isnan().all()
     assert gelu(narrow).isnan().all()
+
+
+@given(
+    sizes=some.tuples(some.integers(1, 9), some.integers(1, 7), some.integers(1, 40)),
+    entries=some.integers(1, 50),
+    seed=some.integers(0, 9),
+    kind=some.sampled_from([torch.int32, torch.int64]),
+)
+def test_the_gradient_by_an_embedding_is_torchs_to_the_bit(
+    sizes: tuple[int, int, int], entries: int, seed: int, kind: torch.dtype
+) -> None:
+    """Of words that come often, once and never, on one thread and on two."""
+    rows, time, width = sizes
+    places = torch.randint(entries, (time, rows), generator=torch.Generator().manual_seed(seed)).to(kind).T
+    embedding, upstream = nn.Embedding(entries, width), drawn(rows, time, width, seed=seed).float()
+    (right,) = torch.autograd.grad(embedding(places), embedding.weight, upstream)
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            said = compiled.embed(places, embedding)
+            assert type(said.grad_fn).__name__ == "EmbedBackward" and torch.equal(said, embedding(places))
+            assert torch.equal(torch.autograd.grad(said, embedding.weight, upstream)[0], right)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(
+    "more", [{"padding_idx": 1}, {"max_norm": 1.0}, {"scale_grad_by_freq": True}, {"sparse": True}]
+)
+def test_an_embedding_of_another_kind_is_torchs(more: dict[str, Any]) -> None:
+    places, embedding = torch.tensor([[1, 2, 2]]), nn.Embedding(4, 16, **more)
+    said = compiled.embed(places, embedding)
+    assert type(said.grad_fn).__name__ == "EmbeddingBackward0" and torch.equal(said, embedding(places))
 
 
 def test_who_adds_the_bias_of_a_product() -> None:

@@ -35,6 +35,17 @@ LANES = 16  # of native.c, on processors where they are most
 LONGEST = 64  # words that attention is native for (MOST_WORDS); of more it was not tried
 
 
+def embed(places: Int[Tensor, "*rows"], embedding: nn.Embedding) -> Float[Tensor, "*rows width"]:
+    """`embedding(places)`. Torch makes a gradient of its own, which a recorded step then copies to where it belongs."""
+    weight = embedding.weight
+    whole = embedding.padding_idx is None and embedding.max_norm is None
+    plain = type(embedding) is nn.Embedding and not (embedding.scale_grad_by_freq or embedding.sparse)
+    if hooked(embedding) or not (plain and whole and weight.dtype == torch.float32 and weight.is_contiguous()):
+        return embedding(places)
+    functions = native(weight)
+    return embedding(places) if functions is None else passes.Embed.apply(places.long().contiguous(), weight, functions)
+
+
 def linear(x: Float[Tensor, "*rows before"], layer: nn.Linear) -> Float[Tensor, "*rows after"]:
     """`layer(x)`, natively where that takes less time."""
     functions = _multiplies(x, layer)

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from distillbias.models.compiled import embed
 from distillbias.models.dropout import Dropout, LockedDropout
 from distillbias.models.hooks import hooked
 from distillbias.models.native import native
@@ -51,7 +52,7 @@ class LSTM(nn.Module):
         self.head = nn.Linear(config.width, spec.classes)
 
     def forward(self, words: Int[Tensor, "batch time"]) -> Output:
-        x = self.embedding_dropout(self.embedding(words))
+        x = self.embedding_dropout(embed(words, self.embedding))
         for layer in self.layers:
             x = layer(x)
         penultimate = at(x, last_word(words))
@@ -98,7 +99,7 @@ class LSTMLanguageModel(nn.Module):
         self.output_dropout = Dropout(config.output_dropout)
 
     def forward(self, words: Int[Tensor, "batch time"]) -> Output:
-        x = self.embedding_dropout(self.embedding(words))
+        x = self.embedding_dropout(embed(words, self.embedding))
         for layer in self.layers:
             x = layer(x)
         return tied_output(self.output_dropout(self.project(x)), self.embedding)

@@ -114,6 +114,7 @@ enum { LANES = 4, ACROSS = 2 };
 #define FOUR(f, j, s) f(j, s), f(j + 1, s), f(j + 2, s), f(j + 3, s)
 #define EIGHT(f, j, s) FOUR(f, j, s), FOUR(f, j + 4, s)
 typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t integers __attribute__((vector_size(4 * LANES)));
 
 #ifdef BF16
 typedef uint16_t halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
@@ -185,6 +186,23 @@ INLINE void sigmoids(lanes *x, const int many) {
 #endif
 }
 
+/* tanh(x) from `half`, sigmoid(2x), as above. */
+static inline lanes tangents(lanes x, lanes half) {
+    const lanes far = 2.0f * half - 1.0f, square = x * x;
+#ifdef BF16
+    const lanes near = x;
+    const integers is_near = square < 1e-3f;
+#else
+    lanes near = -5.70498872745e-3f * square + 2.06390887954e-2f;
+    near = near * square - 5.37397155531e-2f;
+    near = near * square + 1.33314422036e-1f;
+    near = near * square - 3.33332819422e-1f;
+    near = near * square * x + x;
+    const integers is_near = square < 0.390625f;
+#endif
+    return (lanes)((is_near & (integers)near) | (~is_near & (integers)far));
+}
+
 static inline long round_up(long count, long to) { return (count + to - 1) / to * to; }
 
 /* Room from the start of a cache line: then no lanes lie in two. */
@@ -227,7 +245,6 @@ static inline float kept(const int16_t *draws, long i, int32_t first, float scal
 }
 
 typedef int16_t shorts __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
-typedef int32_t integers __attribute__((vector_size(4 * LANES)));
 
 /* Of lanes from there on. What is written in halves of a register is waited for where it is read as a whole, so what
    rows of few lanes hand on is in lanes everywhere. */
@@ -446,6 +463,28 @@ int add_and_norm_back(
             if (draws) passed *= kept_lanes(draws + r * width + j, first, scale);
             *(lanes *)(on_more + j) += passed;
             put_lanes(passed, on_added + j);
+        }
+    }
+    return 0;
+}
+
+/* ---- the gradient by an embedding, [entries, width]: of each entry the sum over the `count` places that it was read at.
+   Threads have entries of their own, so sums are in the order of the places. */
+int embed_back(
+    const float *restrict upstream, const int64_t *restrict places, float *restrict on_weight, long count, long entries,
+    long width
+) {
+    const long part = (entries + PARTS - 1) / PARTS;
+#pragma omp parallel for
+    for (long first = 0; first < entries; first += part) {
+        const long last = entries - first < part ? entries : first + part;
+        memset(on_weight + first * width, 0, (last - first) * width * sizeof *on_weight);
+        for (long i = 0; i < count; i++) {
+            if (places[i] < first || places[i] >= last) continue;
+            float *restrict to = on_weight + places[i] * width;
+            const float *restrict from = upstream + i * width;
+#pragma omp simd
+            for (long j = 0; j < width; j++) to[j] += from[j];
         }
     }
     return 0;
@@ -1930,20 +1969,36 @@ static void lstm_word(
         value *restrict enter = gates, *restrict forget = gates + width, *restrict new = gates + 2 * width;
         value *restrict leave = gates + 3 * width, *restrict to = said + b * said_row;
         const float *restrict held = before ? before + b * width : more; /* which then is zero */
+        const long whole = width / LANES * LANES;
+        for (long j = 0; j < whole; j += LANES) {
+            lanes x[4], cell[1]; /* as gates are, and the cell */
+            for (int g = 0; g < 4; g++)
+                x[g] = get_lanes(gates + g * width + j)
+                       + (*(const lanes *)(more + g * width + j) + *(const lanes *)(bias + g * width + j));
+            const lanes candidate = x[2];
+            x[2] *= 2.0f;
+            sigmoids(x, 4);
+            x[2] = tangents(candidate, x[2]);
+            const lanes here = x[0] * x[2] + x[1] * *(const lanes *)(held + j);
+            cell[0] = 2.0f * here;
+            sigmoids(cell, 1);
+            cell[0] = tangents(here, cell[0]);
+            for (int g = 0; g < 4; g++) put_lanes(x[g], gates + g * width + j);
+            *(lanes *)(cells + j) = here;
+            put_lanes(cell[0], squashed + j);
+            put_lanes(x[3] * cell[0], to + j);
+        }
 #pragma omp simd
-        for (long j = 0; j < width; j++) {
-            float in = sigmoid(get(enter[j]) + (more[j] + bias[j]));
-            float out = sigmoid(get(forget[j]) + (more[width + j] + bias[width + j]));
-            float fresh = tangent(get(new[j]) + (more[2 * width + j] + bias[2 * width + j]));
+        for (long j = whole; j < width; j++) {
+            const float in = sigmoid(get(enter[j]) + (more[j] + bias[j]));
+            const float out = sigmoid(get(forget[j]) + (more[width + j] + bias[width + j]));
+            const float fresh = tangent(get(new[j]) + (more[2 * width + j] + bias[2 * width + j]));
+            const float open = sigmoid(get(leave[j]) + (more[3 * width + j] + bias[3 * width + j]));
+            cells[j] = in * fresh + out * held[j];
+            const float small = tangent(cells[j]);
             enter[j] = put(in);
             forget[j] = put(out);
             new[j] = put(fresh);
-            cells[j] = in * fresh + out * held[j];
-        }
-#pragma omp simd
-        for (long j = 0; j < width; j++) {
-            float open = sigmoid(get(leave[j]) + (more[3 * width + j] + bias[3 * width + j]));
-            float small = tangent(cells[j]);
             leave[j] = put(open);
             squashed[j] = put(small);
             to[j] = put(open * small);

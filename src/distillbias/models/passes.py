@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -48,6 +49,22 @@ class AddAndNorm(torch.autograd.Function):
         given = above, upstream, total, weight, statistics, draws, *ctx.drop
         ctx.functions("add_and_norm_back", *given, down, on_added, *slopes, statistics.shape[1], len(weight))
         return down, on_added, *slopes.unbind(), None, None, None
+
+
+class Embed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, places: Tensor, weight: Tensor, functions: Native) -> Tensor:
+        ctx.save_for_backward(places)
+        ctx.functions, ctx.sizes = functions, weight.shape
+        return F.embedding(places, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        (places,) = ctx.saved_tensors
+        on_weight = upstream.new_empty(ctx.sizes)
+        ctx.functions("embed_back", upstream.contiguous(), places, on_weight, places.numel(), *ctx.sizes)
+        return None, on_weight, None
 
 
 class Linear(torch.autograd.Function):

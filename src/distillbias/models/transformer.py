@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from distillbias.data.vocabulary import BEGIN
 from distillbias.errors import InputError
-from distillbias.models.compiled import add_and_norm, ask, attend, feed_forward, linear, product
+from distillbias.models.compiled import add_and_norm, ask, attend, embed, feed_forward, linear, product
 from distillbias.models.dropout import Dropout
 from distillbias.models.hooks import hooked
 from distillbias.models.lstm import at, last_word
@@ -148,7 +148,7 @@ class Trunk(nn.Module):
         `read`: the one place of each row whose state is returned, [batch, width]. The last block is computed for no
         other word, which spares a classifier most of one block; without it, for all, [batch, time, width].
         """
-        x = self.dropout(self.embedding(words) + self.positions.weight[: words.shape[1]])
+        x = self.dropout(embed(words, self.embedding) + self.positions.weight[: words.shape[1]])
         hidden = torch.zeros_like(seen, dtype=x.dtype).masked_fill_(~seen, -1e4)
         blocks = [*self.blocks] * self.rounds
         normed = blocks[0].attention_norm(x)
