@@ -6,7 +6,7 @@
 A loss is a mean over the targets of a batch, so all that comes back to it from behind is one number. Each chunk can
 therefore give its gradient at once, in the forward pass, and be forgotten: at most a few blocks of chunk x vocabulary
 live at a time. Of 1,536 positions, 10,034 words and width 256 `benchmarks/next_word.py` measured, forward and backward
-in bf16 on one thread: cross-entropy 46 us a token and 43 MiB, whole 115 us and 180 MiB; KL 71 us and 67 MiB, whole 243
+in bf16 on one thread: cross-entropy 54 us a token and 50 MiB, whole 110 us and 171 MiB; KL 69 us and 67 MiB, whole 206
 us and 326 MiB (`results/benchmarks/next_word.txt`). On a CPU's one thread what is made of a chunk's logits is compiled
 (`models/native.c`).
 """
