@@ -16,7 +16,8 @@ def test_growth_is_the_most_that_was_held_at_once() -> None:
         for _ in range(3):  # freed in between
             torch.ones(2**24)  # 64 MiB
 
-    assert 64 <= next_word.growth(work) / next_word.MEGABYTE < 100
+    # the kernel counts pages by the dozen (proc(5): "inaccurate"); held all three it would be 192
+    assert abs(next_word.growth(work) / next_word.MEGABYTE - 64) < 16
 
 
 @pytest.mark.parametrize("name", next_word.MODELS)
