@@ -36,7 +36,8 @@ LONGEST = 64  # words that attention is native for (MOST_WORDS); of more it was 
 
 
 def embed(places: Int[Tensor, "*rows"], embedding: nn.Embedding) -> Float[Tensor, "*rows width"]:
-    """`embedding(places)`. Torch makes a gradient of its own, which a recorded step then copies to where it belongs."""
+    """`embedding(places)`. On a CPU its gradient is native, of the same bits: torch's is made elsewhere and, in a
+    recorded step, copied to where it belongs."""
     weight = embedding.weight
     whole = embedding.padding_idx is None and embedding.max_norm is None
     plain = type(embedding) is nn.Embedding and not (embedding.scale_grad_by_freq or embedding.sparse)
